@@ -1,1 +1,9 @@
-//! crates/proto
+//! Passalong's protocol as a pure library: bytes and time are arguments, results
+//! are values. There is no clock, socket, disk or source of randomness in here,
+//! so everything can be tested by the thousand and simulated in one process.
+//!
+//! Whatever comes from a peer is hostile until a type of this crate has parsed it.
+
+pub mod code;
+pub mod invite;
+pub mod keys;
