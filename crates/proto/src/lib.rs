@@ -7,3 +7,4 @@
 pub mod code;
 pub mod invite;
 pub mod keys;
+pub mod tree;
