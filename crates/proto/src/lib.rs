@@ -7,4 +7,5 @@
 pub mod code;
 pub mod invite;
 pub mod keys;
+pub mod safe_path;
 pub mod tree;
