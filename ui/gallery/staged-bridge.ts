@@ -1,0 +1,140 @@
+// A bridge without an engine behind it: answers from a scene, notes every call,
+// and lets the scene or a test send events. Not a simulation: it does only as
+// much as is needed to show a state and to see what the window asks for.
+
+import type { AtStake } from "../src/bindings/AtStake";
+import type { Audience } from "../src/bindings/Audience";
+import type { EntryView } from "../src/bindings/EntryView";
+import type { Event } from "../src/bindings/Event";
+import type { Opened } from "../src/bindings/Opened";
+import type { Problem } from "../src/bindings/Problem";
+import type { Selection } from "../src/bindings/Selection";
+import type { Settings } from "../src/bindings/Settings";
+import type { Snapshot } from "../src/bindings/Snapshot";
+import type { TransferState } from "../src/bindings/TransferState";
+import type { Bridge, Listener } from "../src/bridge";
+
+/** What a window is shown with. */
+export interface Scene {
+  snapshot: Snapshot;
+  /** Lists by share or transfer. */
+  entries?: Record<string, EntryView[]>;
+  /** What opening any text gives. */
+  opened?: Opened | Problem;
+  /** What pasted files become; null when the clipboard has none. */
+  pasted?: string | null;
+  replyCode?: string;
+  qr?: string;
+  atStake?: AtStake;
+}
+
+export class StagedBridge implements Bridge {
+  /** Every command asked for, in order. */
+  readonly calls: [command: string, ...args: unknown[]][] = [];
+  private listener: Listener | null = null;
+
+  constructor(readonly scene: Scene) {}
+
+  private noted<T>(answer: T, command: string, ...args: unknown[]): Promise<T> {
+    this.calls.push([command, ...args]);
+    return Promise.resolve(answer);
+  }
+
+  /** The listener that the window registered. */
+  get window(): Listener {
+    if (!this.listener) throw new Error("the window does not listen yet");
+    return this.listener;
+  }
+
+  send(event: Event): void {
+    this.window.event(event);
+  }
+
+  private moveTransfer(id: string, state: TransferState): void {
+    const transfer = this.scene.snapshot.transfers.find((each) => each.id === id);
+    if (transfer) this.send({ type: "transfer", transfer: { ...transfer, state } });
+  }
+
+  listen(listener: Listener): Promise<void> {
+    this.listener = listener;
+    return this.noted(undefined, "listen");
+  }
+
+  snapshot(): Promise<Snapshot> {
+    return this.noted(this.scene.snapshot, "snapshot");
+  }
+
+  chooseFiles = () => this.noted(null, "chooseFiles");
+  chooseFolder = () => this.noted(null, "chooseFolder");
+  pasteFiles = () => this.noted(this.scene.pasted ?? null, "pasteFiles");
+
+  setAudience(id: string, audience: Audience): Promise<void> {
+    const share = this.scene.snapshot.shares.find((each) => each.id === id);
+    if (share) this.send({ type: "share", share: { ...share, audience } });
+    return this.noted(undefined, "setAudience", id, audience);
+  }
+
+  stopShare(id: string): Promise<void> {
+    const share = this.scene.snapshot.shares.find((each) => each.id === id);
+    if (share) this.send({ type: "share", share: { ...share, state: { type: "stopped" } } });
+    return this.noted(undefined, "stopShare", id);
+  }
+
+  forget(id: string): Promise<void> {
+    this.send({ type: "shareRemoved", id });
+    this.send({ type: "transferRemoved", id });
+    return this.noted(undefined, "forget", id);
+  }
+
+  copyInvite(id: string): Promise<void> {
+    this.window.notice("Invite copied");
+    return this.noted(undefined, "copyInvite", id);
+  }
+
+  inviteQr = (id: string) => this.noted(this.scene.qr ?? "<svg xmlns='http://www.w3.org/2000/svg'/>", "inviteQr", id);
+
+  openInvite(text: string): Promise<Opened> {
+    this.calls.push(["openInvite", text]);
+    const opened = this.scene.opened;
+    if (!opened) return Promise.resolve({ type: "transfer", id: "none" });
+    return "remedy" in opened ? Promise.reject(opened) : Promise.resolve(opened);
+  }
+
+  entries = (id: string) => this.noted(this.scene.entries?.[id] ?? [], "entries", id);
+
+  accept(id: string, selection: Selection): Promise<void> {
+    const total = this.scene.snapshot.transfers.find((each) => each.id === id)?.bytes ?? 0;
+    const progress = { bytes: 0, total, files: 0, filesTotal: 1, rate: 0, secondsLeft: null };
+    this.moveTransfer(id, { type: "receiving", progress });
+    return this.noted(undefined, "accept", id, selection);
+  }
+
+  decline(id: string): Promise<void> {
+    this.moveTransfer(id, { type: "declined" });
+    return this.noted(undefined, "decline", id);
+  }
+
+  cancel(id: string): Promise<void> {
+    this.moveTransfer(id, { type: "cancelled" });
+    return this.noted(undefined, "cancel", id);
+  }
+
+  retry = (id: string) => this.noted(undefined, "retry", id);
+  chooseDestination = (id: string) => this.noted(false, "chooseDestination", id);
+  showInFolder = (id: string) => this.noted(undefined, "showInFolder", id);
+  replyCode = (id: string) => this.noted(this.scene.replyCode ?? "", "replyCode", id);
+  copyText = (text: string) => this.noted(undefined, "copyText", text);
+
+  renameDevice(name: string): Promise<void> {
+    this.send({ type: "device", device: { ...this.scene.snapshot.device, name } });
+    return this.noted(undefined, "renameDevice", name);
+  }
+
+  saveSettings(settings: Settings): Promise<void> {
+    this.send({ type: "settings", settings });
+    return this.noted(undefined, "saveSettings", settings);
+  }
+
+  chooseDownloadFolder = () => this.noted(null, "chooseDownloadFolder");
+  quit = () => this.noted(undefined, "quit");
+}

@@ -1,0 +1,245 @@
+// What each state means, in one sentence a neighbour would use: what happens,
+// what it waits for, what the person can do. Engine problems speak for
+// themselves (message and remedy); everything else is worded here. Pure.
+
+import type { Audience } from "../bindings/Audience";
+import type { Carrier } from "../bindings/Carrier";
+import type { CarrierState } from "../bindings/CarrierState";
+import type { CarrierView } from "../bindings/CarrierView";
+import type { PersonState } from "../bindings/PersonState";
+import type { PersonView } from "../bindings/PersonView";
+import type { Route } from "../bindings/Route";
+import type { ShareView } from "../bindings/ShareView";
+import type { TransferView } from "../bindings/TransferView";
+import { count, elapsed, folderName, names, size, sizeOf, timeLeft } from "./format";
+
+/** Seconds without an answer or a byte after which a sentence says more. */
+export const PATIENCE = 10;
+
+/** Whether a sentence reports something good, something to mend, or neither. */
+export type Tone = "plain" | "good" | "warn" | "bad";
+
+/** A sentence and how to colour it. */
+export interface Said {
+  text: string;
+  tone: Tone;
+}
+
+const plain = (text: string): Said => ({ text, tone: "plain" });
+const good = (text: string): Said => ({ text, tone: "good" });
+const warn = (text: string): Said => ({ text, tone: "warn" });
+const bad = (text: string): Said => ({ text, tone: "bad" });
+
+/** The name to use for the one who shares. */
+export function sender(transfer: TransferView): string {
+  return transfer.from?.name ?? "the sender";
+}
+
+/** What to call a transfer whose name is not known yet. */
+export function titleOf(transfer: TransferView): string {
+  return transfer.name ?? `Invite ${transfer.code}`;
+}
+
+function capital(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}
+
+function answered(carriers: readonly CarrierView[]): boolean {
+  return carriers.some((carrier) => carrier.state === "answered");
+}
+
+/** Whether to offer a reply code: nobody has answered for a while. */
+export function offersReplyCode(transfer: TransferView): boolean {
+  const { state } = transfer;
+  if (state.type !== "connecting" && state.type !== "stalled") return false;
+  return state.seconds >= PATIENCE && !answered(state.carriers);
+}
+
+/** The sentence of a transfer; `idle` is how many seconds nothing has moved. */
+export function transferSentence(transfer: TransferView, idle: number): Said {
+  const { state } = transfer;
+  const who = sender(transfer);
+  const folder = folderName(transfer.destination.path);
+  switch (state.type) {
+    case "connecting": {
+      if (answered(state.carriers)) {
+        return idle < PATIENCE
+          ? plain(`${capital(who)} answered. Making the connection…`)
+          : warn(`${capital(who)} answered, but the connection is slow to come up. Passalong keeps trying.`);
+      }
+      if (state.seconds < PATIENCE) return plain(`Looking for ${who}…`);
+      return warn(
+        `Nobody has answered for ${elapsed(state.seconds)}. Perhaps Passalong is closed at the other end; ` +
+          "this starts by itself when it opens. If it is open, a reply code gets through.",
+      );
+    }
+    case "preparing":
+      return idle < PATIENCE
+        ? plain(`${capital(who)} is preparing ${sizeOf(state.doneBytes, state.totalBytes)}. The list appears when that is done.`)
+        : plain(
+            `${capital(who)} is still preparing, ${sizeOf(state.doneBytes, state.totalBytes)} so far. ` +
+              "Their disk may be slow; you need not do anything.",
+          );
+    case "offered":
+      return plain(`${capital(who)} offers you this. Nothing is fetched until you accept.`);
+    case "checking":
+      return idle < PATIENCE
+        ? plain(`Checking what is already in ${folder}: ${sizeOf(state.doneBytes, state.totalBytes)}.`)
+        : plain(`Still checking what is already in ${folder}. The disk is slow to answer; this goes on by itself.`);
+    case "receiving": {
+      if (state.progress.rate > 0 || idle < 3) return plain(`Coming in from ${who}, into ${folder}.`);
+      return idle < PATIENCE
+        ? plain(`Waiting for ${who} to send more…`)
+        : warn(`Nothing has come in for ${elapsed(idle)}. ${capital(who)} may be busy; this goes on by itself.`);
+    }
+    case "stalled":
+      if (answered(state.carriers)) return plain(`${capital(who)} is back. Making the connection…`);
+      return state.seconds < PATIENCE
+        ? warn(`The connection to ${who} broke. Looking for them again…`)
+        : warn(
+            `${capital(who)} has been silent for ${elapsed(state.seconds)}. What is here is kept, ` +
+              "and it goes on by itself as soon as they are back.",
+          );
+    case "done": {
+      const here =
+        state.alreadyHere > 0
+          ? ` ${capital(count(state.alreadyHere, "file"))} of these ${state.alreadyHere === 1 ? "was" : "were"} already here.`
+          : "";
+      return good(`Everything is in ${folder} and checked: ${count(state.files, "file")}, ${size(state.bytes)}, in ${elapsed(state.seconds)}.${here}`);
+    }
+    case "declined":
+      return plain("You declined this. Paste the invite again if you change your mind.");
+    case "cancelled":
+      return plain(`You cancelled this. Files that were already whole are in ${folder}; paste the invite again to fetch the rest.`);
+    case "failed":
+      return bad(`${state.problem.message} ${state.problem.remedy}`);
+  }
+}
+
+function list(people: readonly PersonView[]): string {
+  return names(people.map((person) => person.device.name));
+}
+
+function has(people: readonly PersonView[]): string {
+  return people.length === 1 ? "has" : "have";
+}
+
+/** The sentence of a share. */
+export function shareSentence(share: ShareView, idle: number): Said {
+  const { state } = share;
+  switch (state.type) {
+    case "preparing":
+      return idle < PATIENCE
+        ? plain(`Send the invite, it works already. Reading the files: ${sizeOf(state.doneBytes, state.totalBytes)}.`)
+        : warn(
+            `The invite works, but reading the files is slow: ${sizeOf(state.doneBytes, state.totalBytes)} so far. ` +
+              "Is the drive they are on still there?",
+          );
+    case "stopped":
+      return plain("You stopped sharing this. The invite no longer works.");
+    case "delivered": {
+      const whole = share.people.filter((person) => person.state === "complete");
+      const who = whole.length > 0 ? list(whole) : "One person";
+      return good(`${who} ${has(whole.length > 0 ? whole : share.people.slice(0, 1))} everything. The invite was for one person and no longer works.`);
+    }
+    case "failed":
+      return bad(`${state.problem.message} ${state.problem.remedy}`);
+    case "ready":
+      return readySentence(share.people);
+  }
+}
+
+function readySentence(people: readonly PersonView[]): Said {
+  const among = (state: PersonState) => people.filter((person) => person.state === state);
+  const [receiving, lost, complete] = [among("receiving"), among("lost"), among("complete")];
+  const [choosing, connecting] = [among("choosing"), among("connecting")];
+  const left = (some: readonly PersonView[]) => size(some.reduce((sum, { bytes, total }) => sum + Math.max(0, total - bytes), 0));
+
+  if (receiving.length > 0) {
+    const need = receiving.length === 1 ? "still needs" : "still need";
+    return plain(`${list(receiving)} ${need} ${left(receiving)} from you. Keep Passalong open until then.`);
+  }
+  if (lost.length > 0) {
+    const [are, they] = lost.length === 1 ? ["is", "needs"] : ["are", "need"];
+    return warn(`${list(lost)} ${are} out of reach and still ${they} ${left(lost)}. It goes on by itself when they are back.`);
+  }
+  if (choosing.length > 0) return plain(`${list(choosing)} ${choosing.length === 1 ? "sees" : "see"} the list and can accept now.`);
+  if (connecting.length > 0) return plain(`Connecting to ${list(connecting)}…`);
+  if (complete.length > 0) return good(`${list(complete)} ${has(complete)} everything. Safe to close, if nobody else is coming.`);
+  if (people.length > 0) return plain(`${list(people)} did not take it. The invite still works.`);
+  return plain("Send the invite to somebody, and keep Passalong open until they have it all.");
+}
+
+/** What a person does with a share of ours. */
+export function personSentence(person: PersonView): Said {
+  switch (person.state) {
+    case "connecting":
+      return plain("Connecting…");
+    case "choosing":
+      return plain("Looking at the list");
+    case "receiving": {
+      const left = person.rate > 0 ? `, ${timeLeft((person.total - person.bytes) / person.rate)} left` : "";
+      return plain(`Has ${sizeOf(person.bytes, person.total)}${left}`);
+    }
+    case "complete":
+      return good(`Has everything they asked for, ${size(person.total)}`);
+    case "declined":
+      return plain("Declined");
+    case "cancelled":
+      return plain("Cancelled");
+    case "lost":
+      return warn(`Out of reach with ${sizeOf(person.bytes, person.total)}; goes on by itself`);
+  }
+}
+
+/** The badge for how somebody is reached, and what it means. */
+export function routeWords(route: Route): { badge: string; title: string } {
+  switch (route) {
+    case "sameNetwork":
+      return { badge: "Same network", title: "Straight from computer to computer inside one network" };
+    case "direct":
+      return { badge: "Direct", title: "Straight from computer to computer across the internet" };
+    case "relayed":
+      return { badge: "Relayed", title: "Through the TURN server in the settings, which sees only sealed data" };
+  }
+}
+
+/** Who an invite lets in, said so that it cannot be mistaken. */
+export function audienceWords(audience: Audience): { label: string; sentence: string } {
+  switch (audience) {
+    case "anyone":
+      return { label: "Anyone with the code", sentence: "Anyone who has the code can fetch this, until you stop sharing." };
+    case "onePerson":
+      return { label: "One person", sentence: "The first person to accept gets this; then the invite stops working." };
+  }
+}
+
+const CARRIERS: Record<Carrier, string> = {
+  addresses: "Addresses in the link",
+  lan: "Local network",
+  paste: "Reply code",
+};
+
+const CARRIER_STATES: Record<Carrier, Record<CarrierState, string>> = {
+  addresses: { unavailable: "the invite has none", trying: "knocking", answered: "answered" },
+  lan: { unavailable: "switched off", trying: "looking around", answered: "answered" },
+  paste: { unavailable: "not possible", trying: "waiting for the answer code", answered: "answered" },
+};
+
+/** A way of reaching the sharer, and how it goes. */
+export function carrierWords({ carrier, state }: CarrierView): { name: string; state: string } {
+  return { name: CARRIERS[carrier], state: CARRIER_STATES[carrier][state] };
+}
+
+/** What "1.2 GB, 312 files" is called on a row. */
+export function contents(files: number, bytes: number): string {
+  return `${count(files, "file")}, ${size(bytes)}`;
+}
+
+/** Free space on the drive before and after, and whether it fits. */
+export function spaceWords(free: number, needed: number): Said {
+  if (needed > free) {
+    return bad(`This needs ${size(needed)}, and only ${size(free)} is free there. Choose another folder or fewer files.`);
+  }
+  return plain(`${size(free)} free now, ${size(free - needed)} after`);
+}
