@@ -7,5 +7,6 @@
 pub mod code;
 pub mod invite;
 pub mod keys;
+pub mod manifest;
 pub mod safe_path;
 pub mod tree;
