@@ -12,28 +12,37 @@ function unitOf(bytes: number): number {
   return unit;
 }
 
+/** One decimal below 100, as in "4.2" and "12.6"; whole numbers above. */
 function inUnit(bytes: number, unit: number): string {
   const value = bytes / 1000 ** unit;
-  return unit > 0 && value < 9.95 ? value.toFixed(1) : Math.round(value).toString();
+  return unit > 0 && value < 99.95 ? value.toFixed(1) : Math.round(value).toString();
+}
+
+/** The same, without a decimal that says nothing: "40" for 40.0. */
+function settled(bytes: number, unit: number): string {
+  return inUnit(bytes, unit).replace(/^(\d\d+)\.0$/, "$1");
 }
 
 /** `4_200_000_000` as "4.2 GB". */
 export function size(bytes: number): string {
   if (bytes === 1) return "1 byte";
   const unit = unitOf(bytes);
-  return `${inUnit(bytes, unit)} ${UNITS[unit]}`;
+  return `${settled(bytes, unit)} ${UNITS[unit]}`;
 }
 
 /** How much of how much, in one unit: "1.2 of 4.2 GB". */
 export function sizeOf(done: number, total: number): string {
   const unit = unitOf(total);
   const part = done === 0 ? "0" : inUnit(Math.min(done, total), unit);
-  return `${part} of ${inUnit(total, unit)} ${UNITS[unit]}`;
+  return `${part} of ${settled(total, unit)} ${UNITS[unit]}`;
 }
 
-/** Bytes a second as "84 MB/s". */
+/** Bytes a second as "84 MB/s": whole from ten up, so that it stays calm. */
 export function rate(bytesPerSecond: number): string {
-  return bytesPerSecond < 1000 ? `${(bytesPerSecond / 1000).toFixed(1)} kB/s` : `${size(bytesPerSecond)}/s`;
+  if (bytesPerSecond === 0) return "0 kB/s";
+  const unit = Math.max(1, unitOf(bytesPerSecond));
+  const value = bytesPerSecond / 1000 ** unit;
+  return `${value < 9.95 ? value.toFixed(1) : Math.round(value)} ${UNITS[unit]}/s`;
 }
 
 /** "1 file", "312 files", "100,000 files". */

@@ -19,16 +19,17 @@ export const PATIENCE = 10;
 /** Whether a sentence reports something good, something to mend, or neither. */
 export type Tone = "plain" | "good" | "warn" | "bad";
 
-/** A sentence and how to colour it. */
+/** A sentence, how to colour it, and what to do about it if it needs saying apart. */
 export interface Said {
   text: string;
   tone: Tone;
+  remedy?: string;
 }
 
 const plain = (text: string): Said => ({ text, tone: "plain" });
 const good = (text: string): Said => ({ text, tone: "good" });
 const warn = (text: string): Said => ({ text, tone: "warn" });
-const bad = (text: string): Said => ({ text, tone: "bad" });
+const bad = (text: string, remedy?: string): Said => ({ text, tone: "bad", ...(remedy ? { remedy } : {}) });
 
 /** The name to use for the one who shares. */
 export function sender(transfer: TransferView): string {
@@ -51,8 +52,7 @@ function answered(carriers: readonly CarrierView[]): boolean {
 /** Whether to offer a reply code: nobody has answered for a while. */
 export function offersReplyCode(transfer: TransferView): boolean {
   const { state } = transfer;
-  if (state.type !== "connecting" && state.type !== "stalled") return false;
-  return state.seconds >= PATIENCE && !answered(state.carriers);
+  return state.type === "connecting" && state.seconds >= PATIENCE && !answered(state.carriers);
 }
 
 /** The sentence of a transfer; `idle` is how many seconds nothing has moved. */
@@ -67,10 +67,10 @@ export function transferSentence(transfer: TransferView, idle: number): Said {
           ? plain(`${capital(who)} answered. Making the connection…`)
           : warn(`${capital(who)} answered, but the connection is slow to come up. Passalong keeps trying.`);
       }
-      if (state.seconds < PATIENCE) return plain(`Looking for ${who}…`);
+      if (state.seconds < PATIENCE) return plain(`Looking for ${transfer.from?.name ?? "whoever sent this invite"}…`);
       return warn(
         `Nobody has answered for ${elapsed(state.seconds)}. Perhaps Passalong is closed at the other end; ` +
-          "this starts by itself when it opens. If it is open, a reply code gets through.",
+          "this starts by itself when it opens. If it is open already, a reply code gets through.",
       );
     }
     case "preparing":
@@ -112,7 +112,7 @@ export function transferSentence(transfer: TransferView, idle: number): Said {
     case "cancelled":
       return plain(`You cancelled this. Files that were already whole are in ${folder}; paste the invite again to fetch the rest.`);
     case "failed":
-      return bad(`${state.problem.message} ${state.problem.remedy}`);
+      return bad(state.problem.message, state.problem.remedy);
   }
 }
 
@@ -143,7 +143,7 @@ export function shareSentence(share: ShareView, idle: number): Said {
       return good(`${who} ${has(whole.length > 0 ? whole : share.people.slice(0, 1))} everything. The invite was for one person and no longer works.`);
     }
     case "failed":
-      return bad(`${state.problem.message} ${state.problem.remedy}`);
+      return bad(state.problem.message, state.problem.remedy);
     case "ready":
       return readySentence(share.people);
   }
@@ -223,7 +223,7 @@ const CARRIERS: Record<Carrier, string> = {
 const CARRIER_STATES: Record<Carrier, Record<CarrierState, string>> = {
   addresses: { unavailable: "the invite has none", trying: "knocking", answered: "answered" },
   lan: { unavailable: "switched off", trying: "looking around", answered: "answered" },
-  paste: { unavailable: "not possible", trying: "waiting for the answer code", answered: "answered" },
+  paste: { unavailable: "not possible", trying: "below, to send back", answered: "answered" },
 };
 
 /** A way of reaching the sharer, and how it goes. */
@@ -239,7 +239,7 @@ export function contents(files: number, bytes: number): string {
 /** Free space on the drive before and after, and whether it fits. */
 export function spaceWords(free: number, needed: number): Said {
   if (needed > free) {
-    return bad(`This needs ${size(needed)}, and only ${size(free)} is free there. Choose another folder or fewer files.`);
+    return bad(`This needs ${size(needed)}, and only ${size(free)} is free there.`, "Choose another folder or fewer files.");
   }
   return plain(`${size(free)} free now, ${size(free - needed)} after`);
 }
