@@ -8,5 +8,6 @@ pub mod code;
 pub mod invite;
 pub mod keys;
 pub mod manifest;
+pub mod placement;
 pub mod safe_path;
 pub mod tree;
