@@ -1,0 +1,39 @@
+//! Names the commands that the page may be allowed to call, so that
+//! `capabilities/main.json` lists each of them, and nothing else gets through.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let commands = tauri_build::AppManifest::new().commands(&[
+        "accept",
+        "cancel",
+        "choose_destination",
+        "choose_download_folder",
+        "choose_files",
+        "choose_folder",
+        "copy_invite",
+        "copy_text",
+        "decline",
+        "entries",
+        "forget",
+        "invite_qr",
+        "open_invite",
+        "paste_files",
+        "quit",
+        "rename_device",
+        "reply_code",
+        "retry",
+        "save_settings",
+        "set_audience",
+        "show_in_folder",
+        "snapshot",
+        "stop_share",
+    ]);
+    match tauri_build::try_build(tauri_build::Attributes::new().app_manifest(commands)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
