@@ -25,7 +25,7 @@ build_ui() {
 # Starts Xvfb and a window manager and sets DISPLAY; both end with this shell.
 virtual_display() {
     virtual_dir=$(mktemp -d)
-    Xvfb -displayfd 1 -screen 0 1920x1080x24 -nolisten tcp >"$virtual_dir/number" 2>"$virtual_dir/log" &
+    Xvfb -displayfd 1 -screen 0 1920x1080x24 -nolisten tcp -noreset >"$virtual_dir/number" 2>"$virtual_dir/log" &
     virtual_pids=$!
     trap end_virtual_display EXIT
     until [ -s "$virtual_dir/number" ]; do
