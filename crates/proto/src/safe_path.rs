@@ -316,6 +316,9 @@ fn is_reserved(name: &str) -> bool {
 /// Canonical caseless matching (The Unicode Standard, 3.13, D145), where lower,
 /// upper and lower case in turn stand for case folding: they join all that it joins.
 pub(crate) fn fold(text: &str) -> String {
+    if text.is_ascii() {
+        return text.to_ascii_lowercase();
+    }
     let decomposed = text.nfd().filter(|c| !is_passed_over(*c));
     let folded = decomposed
         .flat_map(char::to_lowercase)
