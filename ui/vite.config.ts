@@ -5,7 +5,7 @@ import { defineConfig } from "vitest/config";
 export default defineConfig(({ mode }) => ({
   base: "./",
   clearScreen: false,
-  plugins: [svelte()],
+  plugins: [svelte({ configFile: false })],
   // Tests mount components, which needs Svelte's browser build.
   resolve: mode === "test" ? { conditions: ["browser"] } : {},
   server: { port: 1420, strictPort: true, host: "127.0.0.1" },
@@ -19,6 +19,7 @@ export default defineConfig(({ mode }) => ({
   },
   test: {
     environment: "jsdom",
-    include: ["src/**/*.test.ts", "gallery/**/*.test.ts"],
+    include: ["src/**/*.test.ts"],
+    setupFiles: ["gallery/jsdom-gaps.ts"],
   },
 }));

@@ -96,9 +96,9 @@ function progress(share: number, rate: number, secondsLeft: number | null) {
 
 const photos: EntryView[] = [
   ...["Lake", "Old town", "Summit"].flatMap((day, at) =>
-    Array.from({ length: 9 }, (_, n) => ({
-      path: `Holiday photos/${day}/IMG_${2041 + at * 40 + n}.jpg`,
-      size: Math.round((3.1 + ((n * 7 + at) % 5) * 0.9) * MB),
+    Array.from({ length: at === 0 ? 104 : 103 }, (_, n) => ({
+      path: `Holiday photos/${day}/IMG_${2041 + at * 140 + n}.jpg`,
+      size: Math.round((7.2 + ((n * 7 + at) % 5) * 0.9) * MB),
     })),
   ),
   { path: "Holiday photos/Summit/panorama.mp4", size: 1.42 * GB },
@@ -115,6 +115,7 @@ const recordings: EntryView[] = [
   { path: "Conference recordings/Slides/tides.pdf", size: 42.9 * MB },
   { path: "Conference recordings/Player/setup.exe", size: 31.4 * MB, executable: true },
   { path: "Conference recordings/programme.txt", size: 4_210 },
+  ...Array.from({ length: 39 }, (_, n) => ({ path: `Conference recordings/Short talks/${n + 1}.mkv`, size: 71.4 * MB })),
 ].map((entry, index) => ({ executable: false, ...entry, index, folder: false }));
 
 /** A list of 100,000 files in 400 folders. */

@@ -31,9 +31,17 @@ const good = (text: string): Said => ({ text, tone: "good" });
 const warn = (text: string): Said => ({ text, tone: "warn" });
 const bad = (text: string, remedy?: string): Said => ({ text, tone: "bad", ...(remedy ? { remedy } : {}) });
 
+const RIGHT_TO_LEFT = /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]/;
+
+/** A name made fit for a sentence: one that runs from right to left is fenced
+ * off, so that it does not turn the words and commas around it. */
+export function inSentence(name: string): string {
+  return RIGHT_TO_LEFT.test(name) ? `\u2068${name}\u2069` : name;
+}
+
 /** The name to use for the one who shares. */
 export function sender(transfer: TransferView): string {
-  return transfer.from?.name ?? "the sender";
+  return transfer.from ? inSentence(transfer.from.name) : "the sender";
 }
 
 /** What to call a transfer whose name is not known yet. */
@@ -59,7 +67,7 @@ export function offersReplyCode(transfer: TransferView): boolean {
 export function transferSentence(transfer: TransferView, idle: number): Said {
   const { state } = transfer;
   const who = sender(transfer);
-  const folder = folderName(transfer.destination.path);
+  const folder = inSentence(folderName(transfer.destination.path));
   switch (state.type) {
     case "connecting": {
       if (answered(state.carriers)) {
@@ -67,7 +75,7 @@ export function transferSentence(transfer: TransferView, idle: number): Said {
           ? plain(`${capital(who)} answered. Making the connection…`)
           : warn(`${capital(who)} answered, but the connection is slow to come up. Passalong keeps trying.`);
       }
-      if (state.seconds < PATIENCE) return plain(`Looking for ${transfer.from?.name ?? "whoever sent this invite"}…`);
+      if (state.seconds < PATIENCE) return plain(`Looking for ${transfer.from ? who : "whoever sent this invite"}…`);
       return warn(
         `Nobody has answered for ${elapsed(state.seconds)}. Perhaps Passalong is closed at the other end; ` +
           "this starts by itself when it opens. If it is open already, a reply code gets through.",
@@ -117,7 +125,7 @@ export function transferSentence(transfer: TransferView, idle: number): Said {
 }
 
 function list(people: readonly PersonView[]): string {
-  return names(people.map((person) => person.device.name));
+  return names(people.map((person) => inSentence(person.device.name)));
 }
 
 function has(people: readonly PersonView[]): string {

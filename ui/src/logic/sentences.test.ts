@@ -1,0 +1,128 @@
+import { describe, expect, it } from "vitest";
+import type { PersonView } from "../bindings/PersonView";
+import type { TransferState } from "../bindings/TransferState";
+import { scenes, share, transfer } from "../../gallery/scenes";
+import { carrierWords, offersReplyCode, personSentence, shareSentence, spaceWords, transferSentence } from "./sentences";
+
+const progress = { bytes: 7.8e9, total: 12.6e9, files: 29, filesTotal: 48, rate: 0, secondsLeft: null };
+
+function people(...states: PersonView["state"][]): PersonView[] {
+  const names = ["Ben", "Cleo", "Dan"];
+  return states.map((state, at) => ({
+    device: { id: `${at}`, name: names[at] ?? "Eve" },
+    route: "direct",
+    state,
+    bytes: state === "complete" ? 4.2e9 : 3e9,
+    total: 4.2e9,
+    rate: 0,
+  }));
+}
+
+describe("a transfer", () => {
+  it("changes its sentence after ten seconds of silence, in every state that waits", () => {
+    const waiting: TransferState[] = [
+      { type: "connecting", carriers: [{ carrier: "lan", state: "answered" }], seconds: 2 },
+      { type: "preparing", doneBytes: 12e9, totalBytes: 40e9 },
+      { type: "checking", doneBytes: 1e9, totalBytes: 4e9 },
+      { type: "receiving", progress },
+    ];
+    for (const state of waiting) {
+      const view = transfer(state);
+      expect(transferSentence(view, 10).text, state.type).not.toBe(transferSentence(view, 0).text);
+    }
+    for (const type of ["connecting", "stalled"] as const) {
+      const at = (seconds: number) => transferSentence(transfer({ type, carriers: [], seconds, progress }), 0).text;
+      expect(at(10), type).not.toBe(at(9));
+    }
+  });
+
+  it("offers a reply code once nobody has answered for ten seconds, not before", () => {
+    const after = (seconds: number, state: "trying" | "answered") =>
+      offersReplyCode(transfer({ type: "connecting", carriers: [{ carrier: "addresses", state }], seconds }));
+    expect(after(9, "trying")).toBe(false);
+    expect(after(10, "trying")).toBe(true);
+    expect(after(60, "answered")).toBe(false);
+  });
+
+  it("names who it is from and where it goes", () => {
+    const text = transferSentence(transfer({ type: "receiving", progress: { ...progress, rate: 84e6 } }), 0).text;
+    expect(text).toBe("Coming in from Ana’s laptop, into Downloads.");
+  });
+
+  it("keeps a name that runs from right to left from turning the sentence", () => {
+    const view = transfer({ type: "offered" }, { from: { id: "1", name: "أحمد" } });
+    expect(transferSentence(view, 0).text).toContain("\u2068أحمد\u2069");
+  });
+
+  it("says cause and remedy of a failure apart", () => {
+    const problem = { code: "disk", message: "The drive is full.", remedy: "Make room." } as const;
+    expect(transferSentence(transfer({ type: "failed", problem, canRetry: true }), 0)).toEqual({
+      text: "The drive is full.",
+      tone: "bad",
+      remedy: "Make room.",
+    });
+  });
+
+  it("tells how many files were already here", () => {
+    const done = (alreadyHere: number) =>
+      transferSentence(transfer({ type: "done", files: 48, bytes: 1e9, alreadyHere, seconds: 50 }), 0).text;
+    expect(done(0)).toBe("Everything is in Downloads and checked: 48 files, 1.0 GB, in 50 s.");
+    expect(done(1)).toMatch(/1 file of these was already here\.$/);
+    expect(done(3)).toMatch(/3 files of these were already here\.$/);
+  });
+});
+
+describe("a share", () => {
+  it("says what would be cut off by closing", () => {
+    expect(shareSentence(share({ people: people("complete", "receiving") }), 0).text).toBe(
+      "Cleo still needs 1.2 GB from you. Keep Passalong open until then.",
+    );
+  });
+
+  it("says that it is safe to close only when nobody lacks anything", () => {
+    expect(shareSentence(share({ people: people("complete", "complete") }), 0).text).toMatch(/^Ben and Cleo have everything\. Safe to close/);
+    for (const state of ["receiving", "lost", "choosing", "connecting"] as const) {
+      expect(shareSentence(share({ people: people("complete", state) }), 0).text, state).not.toMatch(/safe to close/i);
+    }
+  });
+
+  it("tells one person from several who are out of reach", () => {
+    expect(shareSentence(share({ people: people("lost") }), 0).text).toMatch(/^Ben is out of reach and still needs 1\.2 GB/);
+    expect(shareSentence(share({ people: people("lost", "lost") }), 0).text).toMatch(/^Ben and Cleo are out of reach and still need 2\.4 GB/);
+  });
+
+  it("says that the invite works while files are still read", () => {
+    expect(shareSentence(share({ state: { type: "preparing", doneBytes: 12e9, totalBytes: 40e9 } }), 0).text).toMatch(/it works already/);
+  });
+});
+
+describe("small words", () => {
+  it("tell why a carrier is not used", () => {
+    expect(carrierWords({ carrier: "lan", state: "unavailable" })).toEqual({ name: "Local network", state: "switched off" });
+  });
+
+  it("give the time a person still needs", () => {
+    const [ben] = people("receiving");
+    if (!ben) throw new Error("nobody there");
+    expect(personSentence({ ...ben, rate: 12e6 }).text).toBe("Has 3.0 of 4.2 GB, about 2 minutes left");
+    expect(personSentence(ben).text).toBe("Has 3.0 of 4.2 GB");
+  });
+
+  it("show free space before and after, and warn when it does not fit", () => {
+    expect(spaceWords(182e9, 12.6e9)).toEqual({ text: "182 GB free now, 169 GB after", tone: "plain" });
+    expect(spaceWords(5e9, 12.6e9).tone).toBe("bad");
+  });
+});
+
+it("every staged state has a sentence that ends like one and names no machinery", () => {
+  for (const [name, scene] of Object.entries(scenes)) {
+    const said = [
+      ...scene.snapshot.shares.map((view) => shareSentence(view, 0)),
+      ...scene.snapshot.transfers.map((view) => transferSentence(view, 0)),
+    ];
+    for (const { text } of said) {
+      expect(text, name).toMatch(/[.…]$/);
+      expect(text, name).not.toMatch(/undefined|NaN|\bICE\b|SDP|errno|Os\(/);
+    }
+  }
+});
