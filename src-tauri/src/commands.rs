@@ -10,7 +10,7 @@ use passalong_engine::api::{
 use qrcode::QrCode;
 use qrcode::render::svg;
 use tauri::async_runtime::spawn_blocking;
-use tauri::{AppHandle, State, WebviewWindow};
+use tauri::{AppHandle, Manager, State, WebviewWindow};
 use tauri_plugin_dialog::{DialogExt, FileDialogBuilder, FilePath};
 use tokio::sync::oneshot;
 
@@ -200,26 +200,22 @@ pub(crate) async fn save_settings(
     engine.save_settings(settings).await
 }
 
-/// Asks where received files should go from now on and saves it; the folder,
-/// or nothing if the person thinks better of it.
+/// Asks for a folder for received files, for the page to put in the settings;
+/// nothing if the person thinks better of it.
 #[tauri::command]
 pub(crate) async fn choose_download_folder(
     window: WebviewWindow,
-    engine: State<'_, Engine>,
 ) -> Result<Option<String>, Problem> {
-    let Some(folder) = pick_folder(&window, "Save received files to").await else {
-        return Ok(None);
-    };
-    let Ok(folder) = folder.into_os_string().into_string() else {
-        return Err(internal(
+    let folder = pick_folder(&window, "Save received files to").await;
+    let folder = folder
+        .map(|folder| folder.into_os_string().into_string())
+        .transpose();
+    folder.map_err(|_| {
+        internal(
             "That folder's name is not valid Unicode.",
             "Choose another folder.",
-        ));
-    };
-    let mut settings = engine.snapshot().await.settings;
-    settings.download_dir = Some(folder.clone());
-    engine.save_settings(settings).await?;
-    Ok(Some(folder))
+        )
+    })
 }
 
 #[tauri::command]
@@ -227,8 +223,13 @@ pub(crate) async fn quit(app: AppHandle) {
     window::quit(&app).await;
 }
 
+/// A file dialog over the window, at home.
 fn picker(window: &WebviewWindow) -> FileDialogBuilder<tauri::Wry> {
-    window.dialog().file().set_parent(window)
+    let dialog = window.dialog().file().set_parent(window);
+    match window.path().home_dir() {
+        Ok(home) => dialog.set_directory(home),
+        Err(_) => dialog,
+    }
 }
 
 async fn pick_folder(window: &WebviewWindow, title: &str) -> Option<PathBuf> {

@@ -88,6 +88,20 @@ export class Desk {
     await this.xdotool("key", "--clearmodifiers", ...keys);
   }
 
+  /** Gives a path to a file dialog of the system and confirms it. */
+  async fillDialog(title, path) {
+    const dialog = await this.window(title);
+    await this.press(dialog, "ctrl+l");
+    await this.xdotool("type", "--delay", "2", path);
+    // The button takes nothing until the dialog has looked the path up, and
+    // its key means nothing to the window behind.
+    await until(`the dialog "${title}" to close`, async () => {
+      if (!(await this.shows(title))) return true;
+      await this.xdotool("key", "alt+o");
+      return false;
+    });
+  }
+
   /** Drags files from a window of their own onto the middle of another. */
   async drag(paths, window, over = async () => {}) {
     const { x, y } = SOURCE;
