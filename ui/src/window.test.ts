@@ -173,8 +173,7 @@ describe("an offer", () => {
 
   it("is declined with Esc", async () => {
     const bridge = await open(scenes.offered);
-    get("accept-sheet").dispatchEvent(new Event("cancel", { cancelable: true }));
-    await settle();
+    await press(get("accept-button"), "Escape");
     expect(asked(bridge, "decline")).toEqual([["1d6b3fa97c0e8842"]]);
     expect(get("transfer-state").dataset.state).toBe("declined");
   });
