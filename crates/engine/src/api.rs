@@ -147,7 +147,11 @@ pub struct ShareView {
 
 /// Where a share stands.
 #[derive(Clone, Debug, PartialEq, Serialize, TS)]
-#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "type")]
+#[serde(
+    rename_all = "camelCase",
+    rename_all_fields = "camelCase",
+    tag = "type"
+)]
 #[ts(export)]
 pub enum ShareState {
     /// Files are being read and hashed; the invite works already.
@@ -271,7 +275,11 @@ pub struct Destination {
 
 /// Where a transfer stands.
 #[derive(Clone, Debug, PartialEq, Serialize, TS)]
-#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "type")]
+#[serde(
+    rename_all = "camelCase",
+    rename_all_fields = "camelCase",
+    tag = "type"
+)]
 #[ts(export)]
 pub enum TransferState {
     /// Knocking: nobody has answered yet, or the connection is being made.
@@ -459,7 +467,11 @@ pub struct EntryView {
 
 /// Which entries to fetch.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, TS)]
-#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "type")]
+#[serde(
+    rename_all = "camelCase",
+    rename_all_fields = "camelCase",
+    tag = "type"
+)]
 #[ts(export)]
 pub enum Selection {
     /// Everything.
@@ -473,7 +485,11 @@ pub enum Selection {
 
 /// What a pasted text turned out to be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, TS)]
-#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "type")]
+#[serde(
+    rename_all = "camelCase",
+    rename_all_fields = "camelCase",
+    tag = "type"
+)]
 #[ts(export)]
 pub enum Opened {
     /// An invite: this transfer has begun, or goes on.
@@ -525,7 +541,11 @@ pub struct Totals {
 /// Something changed. Each carries the whole new view of its subject, so a
 /// missed event costs nothing; at most ten a second for one subject.
 #[derive(Clone, Debug, PartialEq, Serialize, TS)]
-#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "type")]
+#[serde(
+    rename_all = "camelCase",
+    rename_all_fields = "camelCase",
+    tag = "type"
+)]
 #[ts(export)]
 pub enum Event {
     /// A share appeared or changed.

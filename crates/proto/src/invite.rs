@@ -300,7 +300,8 @@ fn add_address(invite: &mut Invite, item: &str) -> bool {
                 invite.add(address);
                 goes_on = true;
             }
-            Err(_) => goes_on = line.is_empty() || !item.contains(is_line_break),
+            Err(_) if line.is_empty() => {}
+            Err(_) => goes_on = !item.contains(is_line_break),
         }
     }
     goes_on

@@ -5,9 +5,13 @@
 //! Whatever comes from a peer is hostile until a type of this crate has parsed it.
 
 pub mod code;
+pub mod fetch;
 pub mod invite;
 pub mod keys;
+pub mod knock;
 pub mod manifest;
 pub mod placement;
 pub mod safe_path;
+pub mod serve;
 pub mod tree;
+pub mod wire;

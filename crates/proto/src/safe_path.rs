@@ -324,7 +324,7 @@ pub(crate) fn fold(text: &str) -> String {
         .flat_map(char::to_lowercase)
         .flat_map(char::to_uppercase)
         .flat_map(char::to_lowercase);
-    folded.nfd().nfc().collect()
+    folded.nfc().collect()
 }
 
 /// The code points that HFS+ leaves out when it compares names (Apple, TN1150).

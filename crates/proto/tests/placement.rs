@@ -258,13 +258,13 @@ fn a_path_that_would_grow_too_long_is_placed_at_the_top() {
         file(&format!("{deep}/{short}/a")),
         file(&format!("{deep}/{short}/A")),
         file(&format!("{deep}/{}/a", short.to_uppercase())),
-        file("a"),
+        file("b"),
     ];
     let placed = resolve_collisions(&list);
     assert_placed(&list, &placed);
     let names: Vec<&str> = placed.iter().map(SafePath::as_str).collect();
     assert_eq!(names[0].len(), MAX_PATH_BYTES);
-    assert_eq!(names[1..], ["A (1)", "a (2)", "a"]);
+    assert_eq!(names[1..], ["A", "a (1)", "b"]);
 }
 
 #[test]

@@ -1,0 +1,144 @@
+//! What every task of an engine shares: identity, settings, sockets, records.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use passalong_proto::keys::{DeviceId, DeviceKey};
+use passalong_proto::knock::DeviceName;
+use tokio::sync::watch;
+
+use crate::api::{DeviceView, Settings};
+use crate::board::Board;
+use crate::config::Config;
+use crate::lan::Lan;
+use crate::link::{self, IceServer, LinkSettings};
+use crate::post::Post;
+use crate::store::Store;
+
+/// Shared by the tasks of one engine.
+pub(crate) struct Context {
+    pub(crate) key: DeviceKey,
+    pub(crate) board: Board,
+    pub(crate) post: Post,
+    pub(crate) store: Store,
+    pub(crate) config: Config,
+    name: RwLock<DeviceName>,
+    settings: RwLock<Settings>,
+    lan: RwLock<Option<Arc<Lan>>>,
+    ice: watch::Sender<Vec<IceServer>>,
+}
+
+impl Context {
+    pub(crate) fn new(
+        config: Config,
+        store: Store,
+        post: Post,
+        key: DeviceKey,
+        name: DeviceName,
+        settings: Settings,
+    ) -> Self {
+        Context {
+            key,
+            board: Board::new(),
+            post,
+            store,
+            config,
+            name: RwLock::new(name),
+            settings: RwLock::new(settings),
+            lan: RwLock::new(None),
+            ice: watch::channel(Vec::new()).0,
+        }
+    }
+
+    pub(crate) fn device(&self) -> DeviceId {
+        self.key.public()
+    }
+
+    pub(crate) fn device_view(&self) -> DeviceView {
+        DeviceView {
+            id: self.device().short(),
+            name: self.name().as_str().to_owned(),
+        }
+    }
+
+    pub(crate) fn name(&self) -> DeviceName {
+        self.name
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub(crate) fn set_name(&self, name: DeviceName) {
+        *self.name.write().unwrap_or_else(PoisonError::into_inner) = name;
+    }
+
+    pub(crate) fn settings(&self) -> Settings {
+        self.settings
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Takes new settings into use: servers are resolved in the background,
+    /// the local network is joined or left.
+    pub(crate) fn set_settings(self: &Arc<Self>, settings: Settings) {
+        *self
+            .settings
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = settings;
+        self.apply_settings();
+    }
+
+    pub(crate) fn apply_settings(self: &Arc<Self>) {
+        let settings = self.settings();
+        let wanted = self.config.lan.unwrap_or(settings.lan);
+        {
+            let mut lan = self.lan.write().unwrap_or_else(PoisonError::into_inner);
+            match (&*lan, wanted) {
+                (None, true) => *lan = Lan::start(&self.config.bind),
+                (Some(_), false) => *lan = None,
+                _ => {}
+            }
+        }
+        let stun = self.config.stun.clone().unwrap_or(settings.stun);
+        let turn = self.config.turn.clone().unwrap_or(settings.turn);
+        let context = Arc::clone(self);
+        tokio::spawn(async move {
+            let servers = crate::ice::resolve(&stun, &turn).await;
+            context.ice.send_replace(servers);
+        });
+    }
+
+    pub(crate) fn lan(&self) -> Option<Arc<Lan>> {
+        self.lan
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub(crate) fn download_dir(&self) -> PathBuf {
+        self.config
+            .download_dir
+            .clone()
+            .or_else(|| self.settings().download_dir.map(PathBuf::from))
+            .unwrap_or_else(Config::default_download_dir)
+    }
+
+    /// What a connection is built from now.
+    pub(crate) async fn link_settings(&self, same_machine: bool) -> LinkSettings {
+        if self.config.relay_only {
+            // Nothing can be gathered before the servers are known.
+            let mut ice = self.ice.subscribe();
+            let known = ice.wait_for(|servers| !servers.is_empty());
+            let _ = tokio::time::timeout(std::time::Duration::from_secs(2), known).await;
+        }
+        let addresses: Vec<IpAddr> = link::local_addresses(&self.config.bind);
+        LinkSettings {
+            addresses,
+            ice_servers: self.ice.borrow().clone(),
+            relay_only: self.config.relay_only,
+            same_machine,
+        }
+    }
+}

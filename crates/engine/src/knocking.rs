@@ -1,0 +1,437 @@
+//! Knocking: every carrier at once, until somebody lets us in.
+//!
+//! One sealed knock goes to the addresses in the link and to those found on
+//! the local network, again and again with growing pauses; the first welcome
+//! wins. The same knock, as text, is the reply code. A knock is repeated with
+//! new candidates as they are gathered; its session says that it is the same.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use passalong_proto::invite::Invite;
+use passalong_proto::keys::DeviceId;
+use passalong_proto::knock::{self, Answer, DeviceName, Knock, Offer, Refusal, SessionId};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use crate::api::{Carrier, CarrierState, CarrierView, Problem};
+use crate::context::Context;
+use crate::lan::LanWatch;
+use crate::link::{self, Connecting, Link, LinkError};
+use crate::post::Knocker;
+
+/// Pauses between knocks; the last repeats.
+const PAUSES: [Duration; 5] = [
+    Duration::from_millis(250),
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(3),
+];
+/// Pause between knocks that only bring new candidates.
+const TRICKLE: Duration = Duration::from_millis(700);
+/// A welcome that leads to no connection is forgotten after this long.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Time to gather candidates before the first knock, where there are servers.
+const GATHER: Duration = Duration::from_millis(150);
+/// Time to gather for a code that is sent only once.
+const GATHER_FOR_PASTE: Duration = Duration::from_secs(3);
+/// Channels open within this time of the handshake.
+const OPEN: Duration = Duration::from_secs(10);
+
+/// What knocking led to.
+pub(crate) enum Met {
+    /// The connection that was welcomed did not open.
+    Failed,
+    /// Somebody is connected.
+    Link {
+        link: Box<Link>,
+        device: DeviceId,
+        name: DeviceName,
+    },
+    /// Somebody said no.
+    Refused(Problem),
+}
+
+/// A running search for somebody who has the share.
+pub(crate) struct Knocking {
+    met: mpsc::Receiver<Met>,
+    codes: mpsc::Sender<oneshot::Sender<String>>,
+    carriers: watch::Receiver<Vec<CarrierView>>,
+    started: Instant,
+    task: JoinHandle<()>,
+}
+
+impl Knocking {
+    /// Starts knocking. Fails only where no connection can be built at all.
+    pub(crate) async fn start(
+        context: &Arc<Context>,
+        invite: Invite,
+    ) -> Result<Knocking, LinkError> {
+        let connecting = Connecting::offer(&context.link_settings(false).await).await?;
+        let (met_sender, met) = mpsc::channel(4);
+        let (codes, code_requests) = mpsc::channel(4);
+        let (carriers_sender, carriers) = watch::channel(Vec::new());
+        let lan = context.lan().map(|lan| lan.found());
+        let search = Search {
+            context: Arc::clone(context),
+            knocker: context.post.knocker(),
+            invite,
+            lan,
+            found: Vec::new(),
+            session: SessionId(crate::random()),
+            connecting,
+            sealed: None,
+            welcome: None,
+            pinned: false,
+            attempt: 0,
+            met: met_sender,
+            carriers: carriers_sender,
+        };
+        let task = tokio::spawn(search.run(code_requests));
+        Ok(Knocking {
+            met,
+            codes,
+            carriers,
+            started: Instant::now(),
+            task,
+        })
+    }
+
+    /// The next thing that matters. Losing this future loses nothing.
+    pub(crate) async fn next(&mut self) -> Met {
+        match self.met.recv().await {
+            Some(met) => met,
+            // The search ended; the caller's other events go on.
+            None => std::future::pending().await,
+        }
+    }
+
+    /// A code that a person can send back by any means.
+    pub(crate) async fn reply_code(&self) -> Option<String> {
+        let (sender, code) = oneshot::channel();
+        self.codes.send(sender).await.ok()?;
+        code.await.ok()
+    }
+
+    pub(crate) fn carriers(&self) -> Vec<CarrierView> {
+        self.carriers.borrow().clone()
+    }
+
+    /// Whole seconds since the search began.
+    pub(crate) fn seconds(&self) -> u32 {
+        u32::try_from(self.started.elapsed().as_secs()).unwrap_or(u32::MAX)
+    }
+}
+
+impl Drop for Knocking {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+struct Welcome {
+    device: DeviceId,
+    name: DeviceName,
+    since: Instant,
+}
+
+struct Search {
+    context: Arc<Context>,
+    knocker: Knocker,
+    invite: Invite,
+    lan: Option<LanWatch>,
+    found: Vec<SocketAddr>,
+    session: SessionId,
+    connecting: Connecting,
+    /// The last knock and the offer in it.
+    sealed: Option<(Offer, Vec<u8>)>,
+    welcome: Option<Welcome>,
+    /// A reply code of this session is in somebody's hands.
+    pinned: bool,
+    attempt: usize,
+    met: mpsc::Sender<Met>,
+    carriers: watch::Sender<Vec<CarrierView>>,
+}
+
+impl Search {
+    async fn run(mut self, mut codes: mpsc::Receiver<oneshot::Sender<String>>) {
+        let mut state = self.connecting.progress();
+        self.connecting.gathered(GATHER).await;
+        self.look_around();
+        let mut next_knock = Instant::now();
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep_until(next_knock) => {
+                    if self.is_out_of_patience() {
+                        if !self.restart().await {
+                            return;
+                        }
+                        state = self.connecting.progress();
+                    }
+                    self.knock().await;
+                    next_knock = Instant::now() + self.pause();
+                }
+                () = changed(&mut self.lan) => {
+                    if self.look_around() {
+                        next_knock = Instant::now();
+                    }
+                }
+                answer = self.knocker.answer() => {
+                    let Some(answer) = answer else { return };
+                    if self.answered(answer).await.is_none() {
+                        return;
+                    }
+                    next_knock = Instant::now() + TRICKLE;
+                }
+                changed = state.changed() => {
+                    let now = *state.borrow_and_update();
+                    if link::is_made(now) {
+                        self.open().await;
+                        return;
+                    }
+                    if changed.is_err() || link::is_over(now) {
+                        if !self.restart().await {
+                            return;
+                        }
+                        state = self.connecting.progress();
+                        next_knock = Instant::now() + PAUSES[1];
+                    }
+                }
+                Some(request) = codes.recv() => {
+                    self.connecting.gathered(GATHER_FOR_PASTE).await;
+                    if let Some(code) = self.code() {
+                        // Whoever asked may have looked away.
+                        let _ = request.send(code);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes in what the local network offers; says whether that is new.
+    fn look_around(&mut self) -> bool {
+        let tag = self.invite.secret.lan_tag();
+        let addresses = self
+            .lan
+            .as_mut()
+            .map(|lan| lan.addresses(&tag))
+            .unwrap_or_default();
+        let mut any = false;
+        for address in addresses {
+            if !self.found.contains(&address) {
+                self.found.push(address);
+                any = true;
+            }
+        }
+        self.show();
+        any
+    }
+
+    fn show(&self) {
+        let state = |possible: bool| match (&self.welcome, possible) {
+            (Some(_), true) => CarrierState::Answered,
+            (None, true) => CarrierState::Trying,
+            (_, false) => CarrierState::Unavailable,
+        };
+        let carriers = vec![
+            CarrierView {
+                carrier: Carrier::Addresses,
+                state: state(!self.invite.addresses.is_empty()),
+            },
+            CarrierView {
+                carrier: Carrier::Lan,
+                state: state(self.lan.is_some()),
+            },
+            CarrierView {
+                carrier: Carrier::Paste,
+                state: if self.pinned {
+                    CarrierState::Trying
+                } else {
+                    CarrierState::Unavailable
+                },
+            },
+        ];
+        self.carriers.send_replace(carriers);
+    }
+
+    fn pause(&self) -> Duration {
+        if self.welcome.is_some() {
+            TRICKLE
+        } else {
+            PAUSES[self.attempt.saturating_sub(1).min(PAUSES.len() - 1)]
+        }
+    }
+
+    async fn knock(&mut self) {
+        self.attempt += 1;
+        if !self.seal() {
+            return;
+        }
+        let Some((_, bytes)) = &self.sealed else {
+            return;
+        };
+        for address in self.invite.addresses.iter().chain(&self.found) {
+            self.knocker.send(bytes, *address).await;
+        }
+    }
+
+    /// Seals the knock anew if there is anything new to say.
+    fn seal(&mut self) -> bool {
+        let offer = self.connecting.local_offer();
+        if self
+            .sealed
+            .as_ref()
+            .is_some_and(|(sealed, _)| *sealed == offer)
+        {
+            return true;
+        }
+        match self
+            .knocker
+            .seal(&self.invite.secret, &self.content(offer.clone()))
+        {
+            Ok(bytes) => {
+                self.sealed = Some((offer, bytes));
+                true
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the knock could not be sealed");
+                false
+            }
+        }
+    }
+
+    fn content(&self, offer: Offer) -> Knock {
+        Knock {
+            session: self.session,
+            device: self.context.device(),
+            name: self.context.name(),
+            offer,
+            call_back: self.context.post.addresses(),
+        }
+    }
+
+    fn code(&mut self) -> Option<String> {
+        let content = self.content(self.connecting.local_offer());
+        let bytes = self
+            .knocker
+            .seal_pinned(&self.invite.secret, &content)
+            .ok()?;
+        self.pinned = true;
+        self.show();
+        Some(knock::to_text(&bytes))
+    }
+
+    /// Takes an answer; `None` ends the search.
+    async fn answered(&mut self, answer: Answer) -> Option<()> {
+        if answer.session() != self.session {
+            return Some(());
+        }
+        match answer {
+            Answer::Refused {
+                reason: Refusal::Busy,
+                ..
+            } => Some(()),
+            Answer::Refused { reason, .. } => {
+                let problem = match reason {
+                    Refusal::Stopped => Problem::stopped(),
+                    Refusal::Taken => Problem::taken(),
+                    Refusal::OwnShare | Refusal::Busy => Problem::own_invite(),
+                };
+                let _ = self.met.send(Met::Refused(problem)).await;
+                None
+            }
+            Answer::Welcome {
+                device,
+                name,
+                offer,
+                ..
+            } => {
+                let other = self
+                    .welcome
+                    .as_ref()
+                    .is_some_and(|first| first.device != device);
+                // The first to answer is the one we connect to.
+                if other {
+                    return Some(());
+                }
+                if let Err(error) = self.connecting.set_remote(&offer).await {
+                    tracing::warn!(%error, "an answer could not be used");
+                    return Some(());
+                }
+                if self.welcome.is_none() {
+                    self.welcome = Some(Welcome {
+                        device,
+                        name,
+                        since: Instant::now(),
+                    });
+                    self.show();
+                }
+                Some(())
+            }
+        }
+    }
+
+    fn is_out_of_patience(&self) -> bool {
+        self.welcome
+            .as_ref()
+            .is_some_and(|welcome| welcome.since.elapsed() > PATIENCE)
+    }
+
+    /// Begins again with a new connection; `false` if none can be built.
+    async fn restart(&mut self) -> bool {
+        let settings = self.context.link_settings(false).await;
+        match Connecting::offer(&settings).await {
+            Ok(connecting) => {
+                std::mem::replace(&mut self.connecting, connecting)
+                    .close()
+                    .await;
+                self.session = SessionId(crate::random());
+                self.sealed = None;
+                self.welcome = None;
+                self.pinned = false;
+                self.attempt = 0;
+                self.connecting.gathered(GATHER).await;
+                self.show();
+                true
+            }
+            Err(error) => {
+                tracing::warn!(%error, "no new connection could be built");
+                false
+            }
+        }
+    }
+
+    async fn open(self) {
+        let Search {
+            connecting,
+            welcome,
+            met,
+            ..
+        } = self;
+        let Some(Welcome { device, name, .. }) = welcome else {
+            return;
+        };
+        let outcome = match connecting.connected(OPEN).await {
+            Ok(link) => Met::Link {
+                link: Box::new(link),
+                device,
+                name,
+            },
+            Err(error) => {
+                tracing::warn!(%error, "the connection did not open");
+                Met::Failed
+            }
+        };
+        let _ = met.send(outcome).await;
+    }
+}
+
+async fn changed(lan: &mut Option<LanWatch>) {
+    match lan {
+        Some(lan) => lan.changed().await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,317 @@
+//! A peer: a link whose other end proved which device it is.
+//!
+//! Both sides sign the pair of DTLS fingerprints with the device key that the
+//! knock or answer named. From then on messages and frames come in parsed, and
+//! a peer that is silent for [`SILENCE`] is cut off: whoever listens sees the
+//! end of the stream and never hangs.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use passalong_proto::invite::InviteSecret;
+use passalong_proto::keys::{DeviceId, DeviceKey, Role, link_binding};
+use passalong_proto::manifest::SignedManifest;
+use passalong_proto::tree::PieceHash;
+use passalong_proto::wire::{
+    Farewell, Frame, HASHES_PER_MESSAGE, MANIFEST_PART, Message, PROTOCOL_VERSION, WireError,
+};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
+
+use crate::api::Route;
+use crate::link::{Channel, Link, LinkHandle};
+
+/// A peer that says nothing for this long is gone.
+pub(crate) const SILENCE: Duration = Duration::from_secs(8);
+/// How often a side with nothing to say says so.
+const ALIVE: Duration = Duration::from_secs(2);
+/// How long the other side may take to say who it is.
+const GREETING: Duration = Duration::from_secs(10);
+/// Longest wait for a goodbye to be acknowledged.
+const GOODBYE: Duration = Duration::from_millis(800);
+/// Frames read ahead of the one being handled: 4 MB.
+const FRAMES_AHEAD: usize = 64;
+
+/// Why a link did not become a peer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum GreetError {
+    #[error("the other side went away")]
+    Gone,
+    #[error("the other side speaks another version of the protocol")]
+    Version,
+    #[error("the other side is not the device it claims to be")]
+    Impostor,
+    #[error(transparent)]
+    Wire(#[from] WireError),
+}
+
+/// What comes in from a peer.
+#[derive(Debug)]
+pub(crate) enum Inbound {
+    Message(Message),
+    Frame(Frame),
+    /// Something that is neither; the peer is to be dropped.
+    Malformed(WireError),
+}
+
+/// What goes out on the control channel, in order.
+#[derive(Debug)]
+enum Outgoing {
+    Message(Message),
+    Manifest(Arc<SignedManifest>),
+    Hashes(u32, Arc<[PieceHash]>),
+    Goodbye(Farewell, oneshot::Sender<()>),
+}
+
+/// The sending half of the control channel. Never waits; what is queued is
+/// bounded by what the protocol lets the other side ask for.
+#[derive(Clone)]
+pub(crate) struct Control {
+    queue: mpsc::UnboundedSender<Outgoing>,
+}
+
+impl Control {
+    pub(crate) fn send(&self, message: Message) {
+        // A closed queue means that the link is gone, which the reading side tells.
+        let _ = self.queue.send(Outgoing::Message(message));
+    }
+
+    pub(crate) fn send_manifest(&self, manifest: Arc<SignedManifest>) {
+        let _ = self.queue.send(Outgoing::Manifest(manifest));
+    }
+
+    pub(crate) fn send_hashes(&self, entry: u32, hashes: Arc<[PieceHash]>) {
+        let _ = self.queue.send(Outgoing::Hashes(entry, hashes));
+    }
+}
+
+/// A connected, identified peer.
+pub(crate) struct Peer {
+    pub(crate) route: Route,
+    pub(crate) control: Control,
+    pub(crate) bulk: Channel,
+    pub(crate) inbound: mpsc::Receiver<Inbound>,
+    handle: LinkHandle,
+    tasks: JoinSet<()>,
+}
+
+/// Proves who we are and checks who they are.
+pub(crate) async fn greet(
+    link: Link,
+    role: Role,
+    key: &DeviceKey,
+    device: DeviceId,
+    secret: &InviteSecret,
+) -> Result<Peer, GreetError> {
+    let handle = link.handle.clone();
+    let outcome = timeout(GREETING, introduce(&link, role, key, device, secret)).await;
+    match outcome.unwrap_or(Err(GreetError::Gone)) {
+        Ok(()) => Ok(Peer::start(link)),
+        Err(error) => {
+            handle.close().await;
+            Err(error)
+        }
+    }
+}
+
+async fn introduce(
+    link: &Link,
+    role: Role,
+    key: &DeviceKey,
+    device: DeviceId,
+    secret: &InviteSecret,
+) -> Result<(), GreetError> {
+    let binding = link_binding(role, &link.fingerprint, &link.peer_fingerprint, secret);
+    let hello = Message::Hello {
+        version: PROTOCOL_VERSION,
+        signature: key.sign(&binding).into(),
+    };
+    let sent = link.control.send(BytesMut::from(&hello.encode()[..])).await;
+    sent.map_err(|_| GreetError::Gone)?;
+    let first = link.control.receive().await.ok_or(GreetError::Gone)?;
+    let Message::Hello { version, signature } = Message::decode(&first)? else {
+        return Err(GreetError::Impostor);
+    };
+    if version != PROTOCOL_VERSION {
+        let bye = Message::Bye {
+            reason: Farewell::Version,
+        };
+        let _ = link.control.send(BytesMut::from(&bye.encode()[..])).await;
+        link.control.flushed(GOODBYE).await;
+        return Err(GreetError::Version);
+    }
+    let other = match role {
+        Role::Knocker => Role::Answerer,
+        Role::Answerer => Role::Knocker,
+    };
+    let binding = link_binding(other, &link.peer_fingerprint, &link.fingerprint, secret);
+    if device.verify(&binding, &signature.into()) {
+        Ok(())
+    } else {
+        Err(GreetError::Impostor)
+    }
+}
+
+impl Peer {
+    fn start(link: Link) -> Peer {
+        let Link {
+            control,
+            bulk,
+            route,
+            handle,
+            ..
+        } = link;
+        let (sender, inbound) = mpsc::channel(FRAMES_AHEAD);
+        let (queue, outgoing) = mpsc::unbounded_channel();
+        let heard = Arc::new(Mutex::new(Instant::now()));
+        let mut tasks = JoinSet::new();
+        tasks.spawn(read(
+            control.clone(),
+            sender.clone(),
+            Arc::clone(&heard),
+            parse_message,
+        ));
+        tasks.spawn(read(bulk.clone(), sender, Arc::clone(&heard), parse_frame));
+        tasks.spawn(write(control, outgoing));
+        tasks.spawn(watch_silence(heard, handle.clone()));
+        Peer {
+            route,
+            control: Control { queue },
+            bulk,
+            inbound,
+            handle,
+            tasks,
+        }
+    }
+
+    /// Ends the link, saying why; what was queued before goes out first.
+    pub(crate) async fn leave(mut self, reason: Farewell) {
+        let (said, done) = oneshot::channel();
+        let _ = self.control.queue.send(Outgoing::Goodbye(reason, said));
+        let drained = async {
+            // What still comes in is not read any more, but must not hold up
+            // the goodbye.
+            while self.inbound.recv().await.is_some() {}
+            std::future::pending::<()>().await
+        };
+        tokio::select! {
+            _ = timeout(GOODBYE, done) => {}
+            () = drained => {}
+        }
+        self.handle.close().await;
+        self.tasks.abort_all();
+    }
+
+    /// Ends the link without a word.
+    pub(crate) async fn drop_link(mut self) {
+        self.handle.close().await;
+        self.tasks.abort_all();
+    }
+}
+
+fn parse_message(bytes: Bytes) -> Inbound {
+    match Message::decode(&bytes) {
+        Ok(message) => Inbound::Message(message),
+        Err(error) => Inbound::Malformed(error),
+    }
+}
+
+fn parse_frame(bytes: Bytes) -> Inbound {
+    match Frame::decode(bytes) {
+        Ok(frame) => Inbound::Frame(frame),
+        Err(error) => Inbound::Malformed(error),
+    }
+}
+
+async fn read(
+    channel: Channel,
+    sender: mpsc::Sender<Inbound>,
+    heard: Arc<Mutex<Instant>>,
+    parse: fn(Bytes) -> Inbound,
+) {
+    while let Some(bytes) = channel.receive().await {
+        *heard.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        if sender.send(parse(bytes)).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn watch_silence(heard: Arc<Mutex<Instant>>, handle: LinkHandle) {
+    loop {
+        let last = *heard.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.elapsed() >= SILENCE {
+            handle.close().await;
+            return;
+        }
+        tokio::time::sleep_until(last + SILENCE).await;
+    }
+}
+
+async fn write(channel: Channel, mut outgoing: mpsc::UnboundedReceiver<Outgoing>) {
+    loop {
+        let sent = match timeout(ALIVE, outgoing.recv()).await {
+            Ok(None) => return,
+            Err(_) => send(&channel, &Message::Alive).await,
+            Ok(Some(Outgoing::Message(message))) => send(&channel, &message).await,
+            Ok(Some(Outgoing::Manifest(manifest))) => send_manifest(&channel, &manifest).await,
+            Ok(Some(Outgoing::Hashes(entry, hashes))) => {
+                send_hashes(&channel, entry, &hashes).await
+            }
+            Ok(Some(Outgoing::Goodbye(reason, said))) => {
+                let _ = send(&channel, &Message::Bye { reason }).await;
+                channel.flushed(GOODBYE).await;
+                // Whoever waited may have given up.
+                let _ = said.send(());
+                return;
+            }
+        };
+        if sent.is_none() {
+            return;
+        }
+    }
+}
+
+async fn send(channel: &Channel, message: &Message) -> Option<()> {
+    channel
+        .send(BytesMut::from(&message.encode()[..]))
+        .await
+        .ok()
+}
+
+async fn send_manifest(channel: &Channel, manifest: &SignedManifest) -> Option<()> {
+    let head = Message::Manifest {
+        public_key: manifest.public_key,
+        signature: manifest.signature.into(),
+        length: u32::try_from(manifest.bytes.len()).ok()?,
+    };
+    send(channel, &head).await?;
+    for part in manifest.bytes.chunks(MANIFEST_PART) {
+        send(
+            channel,
+            &Message::ManifestPart {
+                bytes: part.to_vec(),
+            },
+        )
+        .await?;
+    }
+    Some(())
+}
+
+async fn send_hashes(channel: &Channel, entry: u32, hashes: &[PieceHash]) -> Option<()> {
+    for (index, part) in hashes.chunks(HASHES_PER_MESSAGE).enumerate() {
+        let first = u32::try_from(index * HASHES_PER_MESSAGE).ok()?;
+        send(
+            channel,
+            &Message::Hashes {
+                entry,
+                first,
+                hashes: part.to_vec(),
+            },
+        )
+        .await?;
+    }
+    Some(())
+}

@@ -1,0 +1,390 @@
+//! The post: the UDP sockets on which knocks and answers travel.
+//!
+//! A knock is tried against the secret of every share that is open here and
+//! goes to the share it fits; an answer goes to whoever sent the knock. All
+//! else is dropped. What a knock leads to is decided elsewhere.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket as StdUdpSocket};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use passalong_proto::invite::InviteSecret;
+use passalong_proto::knock::{self, MAX_DATAGRAM, ReceivedKnock, SentKnock};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::UdpSocket;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use crate::api::Id;
+use crate::link;
+
+/// Addresses that a link carries at most.
+const LINK_ADDRESSES: usize = 6;
+/// Knocks tried in a second, from everybody together: each costs one decryption
+/// for each open share.
+const KNOCKS_A_SECOND: u32 = 500;
+/// Answers that may wait to be read by one knocker.
+const ANSWER_QUEUE: usize = 16;
+/// Visits that may wait to be read by one share.
+pub(crate) const VISIT_QUEUE: usize = 256;
+
+/// A knock that fits a share.
+#[derive(Debug)]
+pub(crate) struct Visit {
+    pub(crate) knock: ReceivedKnock,
+    pub(crate) back: WayBack,
+    /// The knock came from this machine.
+    pub(crate) same_machine: bool,
+}
+
+/// How an answer gets back.
+#[derive(Debug)]
+pub(crate) enum WayBack {
+    /// As a datagram to where the knock came from.
+    Datagram {
+        socket: Arc<UdpSocket>,
+        to: SocketAddr,
+    },
+    /// Handed over to be sent by a person, and as datagrams to where the
+    /// knocker said it may be called.
+    Paste { answer: oneshot::Sender<Vec<u8>> },
+}
+
+type AnswerSender = mpsc::Sender<Vec<u8>>;
+
+struct Routes {
+    shares: HashMap<Id, (InviteSecret, mpsc::Sender<Visit>)>,
+    waiting: HashMap<[u8; 8], AnswerSender>,
+    window: (Instant, u32),
+}
+
+/// The sockets and who gets what comes in on them.
+pub(crate) struct Post {
+    sockets: Vec<Arc<UdpSocket>>,
+    bind: Vec<IpAddr>,
+    routes: Arc<Mutex<Routes>>,
+    readers: Vec<JoinHandle<()>>,
+}
+
+impl Post {
+    /// Binds one port on each address, or on all interfaces of both families.
+    pub(crate) fn open(bind: &[IpAddr]) -> io::Result<Post> {
+        let mut sockets = Vec::new();
+        if bind.is_empty() {
+            let v4 = bound(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0)?;
+            let port = v4.local_addr()?.port();
+            sockets.push(Arc::new(v4));
+            // The same number if it is free; hosts without IPv6 do without.
+            let any = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+            if let Ok(v6) = bound(any, port).or_else(|_| bound(any, 0)) {
+                sockets.push(Arc::new(v6));
+            }
+        } else {
+            for ip in bind {
+                sockets.push(Arc::new(bound(*ip, 0)?));
+            }
+        }
+        let routes = Arc::new(Mutex::new(Routes {
+            shares: HashMap::new(),
+            waiting: HashMap::new(),
+            window: (Instant::now(), 0),
+        }));
+        let readers = sockets
+            .iter()
+            .map(|socket| tokio::spawn(read(Arc::clone(socket), Arc::clone(&routes))))
+            .collect();
+        Ok(Post {
+            sockets,
+            bind: bind.to_vec(),
+            routes,
+            readers,
+        })
+    }
+
+    /// The port that knocks arrive on.
+    pub(crate) fn port(&self) -> u16 {
+        self.sockets
+            .first()
+            .and_then(|s| s.local_addr().ok())
+            .map_or(0, |a| a.port())
+    }
+
+    /// Where this device can be knocked at, best first: what a link carries.
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+        let mut addresses: Vec<SocketAddr> = link::local_addresses(&self.bind)
+            .into_iter()
+            .filter_map(|ip| {
+                let socket = self.socket_for(ip)?;
+                Some(SocketAddr::new(ip, socket.local_addr().ok()?.port()))
+            })
+            .collect();
+        addresses.sort_by_key(SocketAddr::is_ipv6);
+        addresses.truncate(LINK_ADDRESSES);
+        addresses
+    }
+
+    /// Knocks for this share go to `visits` from now on.
+    pub(crate) fn register(&self, secret: InviteSecret, visits: mpsc::Sender<Visit>) {
+        lock(&self.routes)
+            .shares
+            .insert(secret.id(), (secret, visits));
+    }
+
+    /// Nobody answers for this share any more.
+    pub(crate) fn unregister(&self, id: &str) {
+        lock(&self.routes).shares.remove(id);
+    }
+
+    /// Finds the share that a pasted knock is for and delivers it there; the
+    /// receiver gets the sealed answer. `None`: it fits no share here.
+    pub(crate) fn deliver(&self, bytes: &[u8]) -> Option<(Id, ReceivedDelivery)> {
+        let routes = lock(&self.routes);
+        let (id, knock, visits) = fitting(&routes, bytes)?;
+        drop(routes);
+        let (answer, receiver) = oneshot::channel();
+        let call_back = knock.knock.call_back.clone();
+        let from = (knock.knock.device, knock.knock.name.clone());
+        let visit = Visit {
+            knock,
+            back: WayBack::Paste { answer },
+            same_machine: false,
+        };
+        visits.try_send(visit).ok()?;
+        Some((
+            id,
+            ReceivedDelivery {
+                from,
+                call_back,
+                answer: receiver,
+            },
+        ))
+    }
+
+    /// Hands a pasted answer to the knocker it belongs to.
+    pub(crate) fn deliver_answer(&self, bytes: &[u8]) -> bool {
+        route_answer(&self.routes, bytes)
+    }
+
+    /// A place to seal knocks and wait for their answers.
+    pub(crate) fn knocker(&self) -> Knocker {
+        let (sender, answers) = mpsc::channel(ANSWER_QUEUE);
+        Knocker {
+            routes: Arc::clone(&self.routes),
+            sockets: self.sockets.clone(),
+            sender,
+            answers,
+            sent: Vec::new(),
+            pinned: Vec::new(),
+        }
+    }
+
+    /// Sends one datagram, if a socket of that family is here.
+    pub(crate) async fn send(&self, bytes: &[u8], to: SocketAddr) {
+        send(&self.sockets, bytes, to).await;
+    }
+
+    fn socket_for(&self, ip: IpAddr) -> Option<&Arc<UdpSocket>> {
+        socket_for(&self.sockets, ip)
+    }
+}
+
+impl Drop for Post {
+    fn drop(&mut self) {
+        for reader in &self.readers {
+            reader.abort();
+        }
+    }
+}
+
+/// A pasted knock that found its share.
+#[derive(Debug)]
+pub(crate) struct ReceivedDelivery {
+    /// Who knocks.
+    pub(crate) from: (passalong_proto::keys::DeviceId, knock::DeviceName),
+    /// Where they say they can be called.
+    pub(crate) call_back: Vec<SocketAddr>,
+    /// The sealed answer.
+    pub(crate) answer: oneshot::Receiver<Vec<u8>>,
+}
+
+/// Knocks that one transfer sent, and the answers to them.
+pub(crate) struct Knocker {
+    routes: Arc<Mutex<Routes>>,
+    sockets: Vec<Arc<UdpSocket>>,
+    sender: AnswerSender,
+    answers: mpsc::Receiver<Vec<u8>>,
+    sent: Vec<SentKnock>,
+    pinned: Vec<SentKnock>,
+}
+
+impl Knocker {
+    /// Knocks whose answers are still good: an answer may be late by a few.
+    const KEPT: usize = 32;
+
+    /// Seals a knock; its answer is accepted from now on.
+    pub(crate) fn seal(
+        &mut self,
+        secret: &InviteSecret,
+        content: &knock::Knock,
+    ) -> Result<Vec<u8>, knock::KnockError> {
+        let (bytes, sent) = knock::seal(secret, content)?;
+        lock(&self.routes)
+            .waiting
+            .insert(sent.id(), self.sender.clone());
+        if self.sent.len() >= Self::KEPT {
+            let old = self.sent.remove(0);
+            lock(&self.routes).waiting.remove(&old.id());
+        }
+        self.sent.push(sent);
+        Ok(bytes)
+    }
+
+    /// Seals a knock whose answer is accepted for as long as this lives.
+    pub(crate) fn seal_pinned(
+        &mut self,
+        secret: &InviteSecret,
+        content: &knock::Knock,
+    ) -> Result<Vec<u8>, knock::KnockError> {
+        let (bytes, sent) = knock::seal(secret, content)?;
+        lock(&self.routes)
+            .waiting
+            .insert(sent.id(), self.sender.clone());
+        self.pinned.push(sent);
+        Ok(bytes)
+    }
+
+    /// Sends a sealed knock.
+    pub(crate) async fn send(&self, bytes: &[u8], to: SocketAddr) {
+        send(&self.sockets, bytes, to).await;
+    }
+
+    /// The next answer that opens.
+    pub(crate) async fn answer(&mut self) -> Option<knock::Answer> {
+        loop {
+            let bytes = self.answers.recv().await?;
+            for sent in self.sent.iter_mut().chain(&mut self.pinned) {
+                if let Ok(answer) = sent.open(&bytes) {
+                    return Some(answer);
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Knocker {
+    fn drop(&mut self) {
+        let mut routes = lock(&self.routes);
+        for sent in self.sent.iter().chain(&self.pinned) {
+            routes.waiting.remove(&sent.id());
+        }
+    }
+}
+
+async fn send(sockets: &[Arc<UdpSocket>], bytes: &[u8], to: SocketAddr) {
+    if let Some(socket) = socket_for(sockets, to.ip()) {
+        // Lost or refused datagrams are sent again by whoever waits.
+        let _ = socket.send_to(bytes, to).await;
+    }
+}
+
+fn socket_for(sockets: &[Arc<UdpSocket>], ip: IpAddr) -> Option<&Arc<UdpSocket>> {
+    let family = |socket: &&Arc<UdpSocket>| {
+        socket
+            .local_addr()
+            .is_ok_and(|local| local.is_ipv4() == ip.is_ipv4())
+    };
+    let exact = sockets
+        .iter()
+        .find(|s| s.local_addr().is_ok_and(|local| local.ip() == ip));
+    exact.or_else(|| sockets.iter().find(family))
+}
+
+fn bound(ip: IpAddr, port: u16) -> io::Result<UdpSocket> {
+    let domain = if ip.is_ipv4() {
+        Domain::IPV4
+    } else {
+        Domain::IPV6
+    };
+    let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
+    if ip.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&SocketAddr::new(ip, port).into())?;
+    socket.set_nonblocking(true)?;
+    UdpSocket::from_std(StdUdpSocket::from(socket))
+}
+
+async fn read(socket: Arc<UdpSocket>, routes: Arc<Mutex<Routes>>) {
+    let mut buffer = [0; MAX_DATAGRAM + 1];
+    loop {
+        let (length, from) = match socket.recv_from(&mut buffer).await {
+            Ok(received) => received,
+            // Unreachable peers report themselves here; the socket lives on.
+            Err(_) => {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+                continue;
+            }
+        };
+        let bytes = &buffer[..length];
+        if knock::is_answer(bytes) {
+            route_answer(&routes, bytes);
+        } else if knock::is_knock(bytes) {
+            let mut routes = lock(&routes);
+            if !within_rate(&mut routes) {
+                continue;
+            }
+            if let Some((_, knock, visits)) = fitting(&routes, bytes) {
+                let back = WayBack::Datagram {
+                    socket: Arc::clone(&socket),
+                    to: from,
+                };
+                let same_machine = is_own(from.ip());
+                // A share that is behind with its visits lets this one knock again.
+                let _ = visits.try_send(Visit {
+                    knock,
+                    back,
+                    same_machine,
+                });
+            }
+        }
+    }
+}
+
+fn fitting(routes: &Routes, bytes: &[u8]) -> Option<(Id, ReceivedKnock, mpsc::Sender<Visit>)> {
+    routes.shares.iter().find_map(|(id, (secret, visits))| {
+        knock::open(secret, bytes)
+            .ok()
+            .map(|knock| (id.clone(), knock, visits.clone()))
+    })
+}
+
+fn route_answer(routes: &Mutex<Routes>, bytes: &[u8]) -> bool {
+    let Some(id) = knock::datagram_id(bytes) else {
+        return false;
+    };
+    let sender = lock(routes).waiting.get(&id).cloned();
+    sender.is_some_and(|sender| sender.try_send(bytes.to_vec()).is_ok())
+}
+
+fn within_rate(routes: &mut Routes) -> bool {
+    let now = Instant::now();
+    let (since, count) = &mut routes.window;
+    if now.duration_since(*since) >= Duration::from_secs(1) {
+        (*since, *count) = (now, 0);
+    }
+    *count += 1;
+    *count <= KNOCKS_A_SECOND
+}
+
+/// Whether an address is one of this machine's.
+fn is_own(ip: IpAddr) -> bool {
+    ip.is_loopback()
+        || if_addrs::get_if_addrs().is_ok_and(|all| all.iter().any(|own| own.ip() == ip))
+}
+
+fn lock(routes: &Mutex<Routes>) -> MutexGuard<'_, Routes> {
+    routes.lock().unwrap_or_else(PoisonError::into_inner)
+}
