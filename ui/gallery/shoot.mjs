@@ -16,6 +16,8 @@ const LOOKS = [
   { name: "dark", width: 1100, height: 760, colorScheme: "dark" },
   { name: "small", width: 720, height: 520, colorScheme: "light" },
   { name: "large-text", width: 720, height: 520, colorScheme: "dark", zoom: 200 },
+  // The same, scrolled all the way: one picture of what is above and below.
+  { name: "large-text-all", width: 720, height: 2400, colorScheme: "light", zoom: 200 },
 ];
 
 /** What a person would have done to get to where the picture is taken. */

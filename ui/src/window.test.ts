@@ -240,12 +240,14 @@ describe("a share", () => {
     expect(find("share-code")).toBeNull();
   });
 
-  it("lists its people in place", async () => {
+  it("lists its people in place, and Esc shuts that again", async () => {
     await open(scenes["share-people"]);
     expect(find("person-row")).toBeNull();
     await click("details-button");
     const states = [...document.querySelectorAll<HTMLElement>("[data-testid=person-row]")].map((row) => row.dataset.state);
     expect(states).toEqual(["complete", "receiving", "choosing"]);
+    await press(get("tree"), "Escape");
+    expect(find("person-row")).toBeNull();
   });
 });
 
