@@ -2,6 +2,8 @@
 // folder, dialogs of the system, state that survives, an honest end.
 
 import assert from "node:assert/strict";
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { Desk } from "./desk.js";
 import { makeFile } from "./files.js";
@@ -51,6 +53,13 @@ test("files chosen in the system's dialog are shared", async () => {
   await ana.click("choose-files");
   await desk.fillDialog("Share files", file);
   await ana.seen("share-row", ({ text }) => text.includes("chosen.txt"));
+});
+
+test("a folder chosen in the system's dialog is shared", async () => {
+  await mkdir(join(desk.folder, "chosen folder"));
+  await ana.click("choose-folder");
+  await desk.fillDialog("Share a folder", join(desk.folder, "chosen folder"));
+  await ana.seen("share-row", ({ text }) => text.includes("chosen folder"));
 });
 
 test("a share goes on after a restart, with the same code", async () => {

@@ -20,9 +20,10 @@ after(() => desk?.close());
 
 /** Types this as an invite and returns what the window says against it. */
 async function refused(text) {
-  await ana.evaluate(() => document.querySelector("#paste-field").select());
-  await ana.type("paste-field", text);
+  await ana.click("paste-field");
+  await ana.press("ctrl+a", "BackSpace");
   await ana.gone("problem-message");
+  await ana.type("paste-field", text);
   await ana.click("get-button");
   const message = await ana.seen("problem-message");
   assert.equal((await ana.look("transfer-row")).length, 0, "nothing was begun");
