@@ -13,7 +13,7 @@ export async function makeHoliday(parent) {
   await writeFile(join(folder, "empty.txt"), "");
   await writeFile(join(folder, "notes.txt"), "Bring the big towel.\n");
   await writeFile(join(folder, "2024", "Île d'Yeu", "日本語 🏖 résumé.jpg"), randomBytes(3 * 1024 * 1024 + 17));
-  await writeFile(join(folder, "2024", "exactly a piece.bin"), randomBytes(1024 * 1024));
+  await writeFile(join(folder, "2024", "exactly a piece.raw"), randomBytes(1024 * 1024));
   const then = new Date("2001-02-03T04:05:06Z");
   await utimes(join(folder, "notes.txt"), then, then);
   return folder;
@@ -27,7 +27,7 @@ export async function makeFile(parent, name, content = "Just a note.\n") {
 }
 
 /** Makes a file too large to pass within a moment; it takes no room on disk. */
-export async function makeLargeFile(parent, name, bytes = 2_000_000_000) {
+export async function makeLargeFile(parent, name, bytes = 1_000_000_000) {
   const path = join(parent, name);
   const file = await open(path, "w");
   await file.truncate(bytes);

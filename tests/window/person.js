@@ -150,6 +150,11 @@ export class Person {
 
   /** Keeps a picture of the page among the build's results. */
   async picture(name) {
+    await this.#page.evaluate(async () => {
+      const passing = document.getAnimations().filter((each) => each.effect.getComputedTiming().endTime < Infinity);
+      await Promise.allSettled(passing.map((each) => each.finished));
+      for (let frames = 0; frames < 3; frames += 1) await new Promise(requestAnimationFrame);
+    });
     await mkdir(screenshots, { recursive: true });
     await this.#desk.picture(this.#window, join(screenshots, `${name}-${this.#theme}.png`));
   }

@@ -63,7 +63,7 @@ async function tell(desk, sharing, receiving) {
   await ana.press("alt+F4");
   await ana.seen("closing-sheet");
   await ana.picture("closing");
-  await ana.click("close-anyway");
+  await ana.press("shift+Tab", "Return");
   await ben.seen("transfer-state", ({ state }) => state === "stalled");
   await ben.picture("stalled");
 
