@@ -86,8 +86,9 @@ const unknown = { name: null, from: null, route: null, files: 0, bytes: 0 };
 const trying: CarrierView[] = [
   { carrier: "addresses", state: "trying" },
   { carrier: "lan", state: "trying" },
+  { carrier: "paste", state: "unavailable" },
 ];
-const byPaste: CarrierView[] = [...trying, { carrier: "paste", state: "trying" }];
+const byPaste: CarrierView[] = trying.map((each) => ({ ...each, state: "trying" }));
 
 function progress(share: number, rate: number, secondsLeft: number | null) {
   const total = 12.6 * GB;

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import type { PersonView } from "../bindings/PersonView";
 import type { TransferState } from "../bindings/TransferState";
 import { scenes, share, transfer } from "../../gallery/scenes";
-import { carrierWords, offersReplyCode, personSentence, shareSentence, spaceWords, transferSentence } from "./sentences";
+import { carriersTried, carrierWords, offersReplyCode, personSentence, shareSentence, spaceWords, transferSentence } from "./sentences";
 
 const progress = { bytes: 7.8e9, total: 12.6e9, files: 29, filesTotal: 48, rate: 0, secondsLeft: null };
 
@@ -97,6 +97,13 @@ describe("a share", () => {
 });
 
 describe("small words", () => {
+  it("speak of a reply code only once there is one", () => {
+    const tried = (state: "unavailable" | "trying") =>
+      carriersTried(transfer({ type: "connecting", seconds: 3, carriers: [{ carrier: "lan", state: "unavailable" }, { carrier: "paste", state }] }));
+    expect(tried("unavailable").map(({ carrier }) => carrier)).toEqual(["lan"]);
+    expect(tried("trying").map(({ carrier }) => carrier)).toEqual(["lan", "paste"]);
+  });
+
   it("tell why a carrier is not used", () => {
     expect(carrierWords({ carrier: "lan", state: "unavailable" })).toEqual({ name: "Local network", state: "switched off" });
   });

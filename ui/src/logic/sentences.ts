@@ -231,8 +231,16 @@ const CARRIERS: Record<Carrier, string> = {
 const CARRIER_STATES: Record<Carrier, Record<CarrierState, string>> = {
   addresses: { unavailable: "the invite has none", trying: "knocking", answered: "answered" },
   lan: { unavailable: "switched off", trying: "looking around", answered: "answered" },
-  paste: { unavailable: "not possible", trying: "below, to send back", answered: "answered" },
+  paste: { unavailable: "not used", trying: "waiting for their answer", answered: "answered" },
 };
+
+/** The ways that are being tried, or could be: a reply code counts only once
+ * there is one to send. */
+export function carriersTried(transfer: TransferView): readonly CarrierView[] {
+  const { state } = transfer;
+  if (state.type !== "connecting" && state.type !== "stalled") return [];
+  return state.carriers.filter((each) => each.carrier !== "paste" || each.state !== "unavailable");
+}
 
 /** A way of reaching the sharer, and how it goes. */
 export function carrierWords({ carrier, state }: CarrierView): { name: string; state: string } {
