@@ -200,6 +200,17 @@ describe("an offer", () => {
     expect(asked(bridge, "accept")).toEqual([["1d6b3fa97c0e8842", { type: "only", entries: [1] }]]);
   });
 
+  it("can be taken out and put back whole", async () => {
+    await open(scenes.offered);
+    const marks = () => [...document.querySelectorAll("[role=treeitem]")].map((row) => row.getAttribute("aria-checked"));
+    await click("choose-all");
+    expect(new Set(marks())).toEqual(new Set(["false"]));
+    expect(get("chosen").textContent).toContain("Choose at least one file");
+    await click("choose-all");
+    expect(new Set(marks())).toEqual(new Set(["true"]));
+    expect(get("chosen").textContent).toContain("48 files chosen");
+  });
+
   it("stays open with the reason when it cannot be accepted", async () => {
     const bridge = await open(scenes.offered);
     bridge.accept = () => Promise.reject({ code: "disk", message: "That folder is read-only.", remedy: "Choose another one." });

@@ -18,9 +18,10 @@ describe("sizes", () => {
     expect(size(999_999_999)).toBe("1.0 GB");
   });
 
-  it("says how much of how much in the unit of the whole", () => {
+  it("says how much of how much in the unit of the whole, or smaller", () => {
     expect(sizeOf(12e9, 40e9)).toBe("12.0 of 40 GB");
-    expect(sizeOf(300e6, 4.2e9)).toBe("0.3 of 4.2 GB");
+    expect(sizeOf(300e6, 4.2e9)).toBe("300 MB of 4.2 GB");
+    expect(sizeOf(700, 900)).toBe("700 of 900 bytes");
     expect(sizeOf(0, 4.2e9)).toBe("0 of 4.2 GB");
   });
 

@@ -30,11 +30,13 @@ export function size(bytes: number): string {
   return `${settled(bytes, unit)} ${UNITS[unit]}`;
 }
 
-/** How much of how much, in one unit: "1.2 of 4.2 GB". */
+/** How much of how much: "1.2 of 4.2 GB", and "41.3 MB of 4.2 GB" while it is
+ * less than one of the whole's units. */
 export function sizeOf(done: number, total: number): string {
   const unit = unitOf(total);
-  const part = done === 0 ? "0" : inUnit(Math.min(done, total), unit);
-  return `${part} of ${settled(total, unit)} ${UNITS[unit]}`;
+  const part = Math.min(done, total);
+  if (part > 0 && unitOf(part) < unit) return `${size(part)} of ${size(total)}`;
+  return `${part === 0 ? "0" : inUnit(part, unit)} of ${settled(total, unit)} ${UNITS[unit]}`;
 }
 
 /** Bytes a second as "84 MB/s": whole from ten up, so that it stays calm. */
