@@ -225,7 +225,9 @@ describe("an offer", () => {
 
   it("draws only the rows in view of a hundred thousand", async () => {
     await open(scenes["offered-many"]);
-    expect(document.querySelectorAll("[data-testid=tree-row]").length).toBeLessThan(100);
+    const drawn = document.querySelectorAll("[data-testid=tree-row]").length;
+    expect(drawn).toBeGreaterThan(0);
+    expect(drawn).toBeLessThan(100);
   });
 });
 
