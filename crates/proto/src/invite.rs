@@ -225,8 +225,8 @@ pub enum InviteError {
     Typo,
 }
 
-/// Whether a knock could be sent there at all.
-fn is_usable(address: &SocketAddr) -> bool {
+/// Whether a datagram could be sent to one peer there at all.
+pub(crate) fn is_usable(address: &SocketAddr) -> bool {
     let ip = address.ip().to_canonical();
     let broadcast = matches!(ip, IpAddr::V4(v4) if v4.is_broadcast());
     address.port() != 0 && !ip.is_unspecified() && !ip.is_multicast() && !broadcast

@@ -13,8 +13,10 @@ use data_encoding::BASE64URL_NOPAD;
 use serde::{Deserialize, Serialize};
 use snow::{Builder, HandshakeState};
 
-use crate::invite::InviteSecret;
+use crate::code;
+use crate::invite::{InviteSecret, is_usable};
 use crate::keys::DeviceId;
+use crate::manifest::clean_name;
 
 /// First byte of a knock datagram. RFC 7983 gives 128 to 191 to RTP, which a
 /// data-only connection never carries.
@@ -40,36 +42,28 @@ const PADDING: usize = 128;
 const NOISE_OVERHEAD: usize = 32 + 16;
 const ID_LEN: usize = 8;
 const HEADER: usize = 2 + ID_LEN;
+const CHECK_CONTEXT: &str = "passalong v1 knock text check";
+const CHECK_LEN: usize = 4;
 
 /// Ties an answer to its knock and a repeated knock to the first: chosen at
 /// random by the knocker, one for each connection it wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct SessionId(pub [u8; 16]);
 
-/// A device's friendly name: no control or bidirectional characters, 1 to
-/// [`MAX_NAME_CHARS`] characters.
+/// A device's friendly name: on one line, nothing in it that is invisible or
+/// changes direction, 1 to [`MAX_NAME_CHARS`] characters.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
 pub struct DeviceName(String);
 
 impl DeviceName {
-    /// Makes a name out of anything: unprintable characters are dropped, the
-    /// rest is trimmed and cut; nothing left gives "Somebody".
+    /// Makes a name out of anything, by the rules of [`clean_name`]; nothing left
+    /// gives "Somebody".
     pub fn new(text: &str) -> Self {
-        let cleaned: String = text
-            .chars()
-            .filter(|c| !c.is_control() && !is_format_character(*c))
-            .take(MAX_NAME_CHARS)
-            .collect();
-        let cleaned = cleaned.trim();
-        DeviceName(
-            if cleaned.is_empty() {
-                "Somebody"
-            } else {
-                cleaned
-            }
-            .to_owned(),
-        )
+        let visible: String = text.chars().filter(|c| !code::is_invisible(*c)).collect();
+        let cut: String = clean_name(&visible).chars().take(MAX_NAME_CHARS).collect();
+        let name = cut.trim_end();
+        DeviceName(if name.is_empty() { "Somebody" } else { name }.to_owned())
     }
 
     /// The name.
@@ -88,10 +82,6 @@ impl From<DeviceName> for String {
     fn from(name: DeviceName) -> Self {
         name.0
     }
-}
-
-fn is_format_character(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{61c}' | '\u{feff}')
 }
 
 /// What kind of ICE candidate an address is (RFC 8445 §5.1.1).
@@ -278,8 +268,10 @@ impl SentKnock {
         self.id
     }
 
-    /// Opens the answer to this knock. An error leaves this as it was, so that
-    /// a forged answer cannot spoil the true one.
+    /// Opens the answer to this knock. What was not sealed by somebody who has
+    /// the invite leaves this as it was, so that a forged answer cannot spoil
+    /// the true one. One knock takes one answer: whoever wants another one
+    /// seals another knock.
     pub fn open(&mut self, answer: &[u8]) -> Result<Answer, KnockError> {
         let (id, sealed) = split(ANSWER_BYTE, answer)?;
         if id != self.id {
@@ -313,6 +305,10 @@ impl fmt::Debug for ReceivedKnock {
 /// each: a wrong one costs one authenticated decryption, no key agreement.
 pub fn open(secret: &InviteSecret, bytes: &[u8]) -> Result<ReceivedKnock, KnockError> {
     let (id, sealed) = split(KNOCK_BYTE, bytes)?;
+    // The one part of a knock that the seal does not cover.
+    if first_bytes(sealed) != Some(id) {
+        return Err(KnockError::Sealed);
+    }
     let psk = secret.psk();
     let mut state = handshake(&psk)?
         .build_responder()
@@ -348,38 +344,55 @@ pub fn datagram_id(bytes: &[u8]) -> Option<[u8; 8]> {
     first_bytes(bytes.get(2..)?)
 }
 
-/// A knock or an answer as text to be sent by any means.
+/// A knock or an answer as text to be sent by any means. It ends in a check, by
+/// which the end of the code is told from whatever is written behind it.
 pub fn to_text(bytes: &[u8]) -> String {
     let prefix = if is_answer(bytes) {
         ANSWER_PREFIX
     } else {
         REPLY_PREFIX
     };
-    format!("{prefix}{}", BASE64URL_NOPAD.encode(bytes))
+    let checked = [bytes, &text_check(bytes)].concat();
+    format!("{prefix}{}", BASE64URL_NOPAD.encode(&checked))
 }
 
-/// Finds a reply code or an answer code in a pasted text. White space inside
-/// the code is ignored, text around it too. `None` means there is none.
+/// Finds a reply code or an answer code in a pasted text. White space and
+/// invisible characters inside the code are ignored, text around it too. `None`
+/// means there is none that is whole.
 pub fn from_text(text: &str) -> Option<Vec<u8>> {
-    for prefix in [REPLY_PREFIX, ANSWER_PREFIX] {
-        let Some(start) = text.find(prefix) else {
-            continue;
-        };
-        let code: String = text[start + prefix.len()..]
-            .chars()
-            .filter(|c| !c.is_whitespace())
-            .take_while(|c| c.is_ascii_alphanumeric() || *c == '-' || *c == '_')
-            .take(MAX_DATAGRAM * 2)
-            .collect();
-        let bytes = BASE64URL_NOPAD.decode(code.as_bytes()).ok()?;
-        let fits = if prefix == REPLY_PREFIX {
-            is_knock(&bytes)
-        } else {
-            is_answer(&bytes)
-        };
-        return fits.then_some(bytes);
-    }
-    None
+    [(REPLY_PREFIX, KNOCK_BYTE), (ANSWER_PREFIX, ANSWER_BYTE)]
+        .into_iter()
+        .find_map(|(prefix, first)| {
+            text.match_indices(prefix)
+                .filter_map(|(start, _)| read_text(&text[start + prefix.len()..]))
+                .find(|bytes| bytes.first() == Some(&first))
+        })
+}
+
+fn read_text(text: &str) -> Option<Vec<u8>> {
+    let longest = BASE64URL_NOPAD.encode_len(MAX_DATAGRAM + CHECK_LEN);
+    let code: String = text
+        .chars()
+        .filter(|c| !c.is_whitespace() && !code::is_invisible(*c))
+        .take_while(|c| c.is_ascii_alphanumeric() || *c == '-' || *c == '_')
+        .take(longest)
+        .collect();
+    sizes().find_map(|size| {
+        let code = code.get(..BASE64URL_NOPAD.encode_len(size + CHECK_LEN))?;
+        let mut bytes = BASE64URL_NOPAD.decode(code.as_bytes()).ok()?;
+        let check = bytes.split_off(size);
+        (check == text_check(&bytes)).then_some(bytes)
+    })
+}
+
+/// Every size that a knock or an answer can have, in bytes.
+fn sizes() -> impl Iterator<Item = usize> {
+    (HEADER + NOISE_OVERHEAD..=MAX_DATAGRAM).step_by(PADDING)
+}
+
+fn text_check(bytes: &[u8]) -> [u8; CHECK_LEN] {
+    let hash = blake3::derive_key(CHECK_CONTEXT, bytes);
+    [hash[0], hash[1], hash[2], hash[3]]
 }
 
 /// Whether a pasted text claims to hold a reply or answer code, whole or not.
@@ -428,10 +441,7 @@ fn read<T: for<'de> Deserialize<'de>>(
 fn check_offer(offer: &Offer) -> Result<(), KnockError> {
     let fits = offer.candidates.len() <= MAX_CANDIDATES
         && offer.password.as_str().len() >= 22
-        && offer
-            .candidates
-            .iter()
-            .all(|c| c.address.port() != 0 && !c.address.ip().is_multicast());
+        && offer.candidates.iter().all(|c| is_usable(&c.address));
     if fits {
         Ok(())
     } else {
