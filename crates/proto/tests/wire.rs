@@ -1,0 +1,154 @@
+//! The wire: what is written is read again, and what breaks a bound is an error.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use bytes::Bytes;
+use passalong_proto::tree::{PIECE_LEN, PieceHash};
+use passalong_proto::wire::{
+    FRAME_DATA, FRAME_HEADER, Frame, HASHES_PER_MESSAGE, MANIFEST_PART, MAX_MESSAGE, Message,
+    PieceRef, REQUESTS_PER_MESSAGE, Signature, SourceProblem, WireError,
+};
+use proptest::prelude::*;
+
+mod messages;
+
+fn piece(entry: u32, piece: u32) -> PieceRef {
+    PieceRef { entry, piece }
+}
+
+fn frame(offset: u32, length: usize) -> Result<Frame, WireError> {
+    Frame::decode(Frame::encode(piece(1, 2), offset, &vec![3; length]).freeze())
+}
+
+proptest! {
+    #[test]
+    fn every_message_is_read_as_it_was_written(message in messages::any_message()) {
+        let bytes = message.encode();
+        prop_assert!(bytes.len() <= MAX_MESSAGE, "{} bytes", bytes.len());
+        prop_assert_eq!(Message::decode(&bytes), Ok(message));
+    }
+
+    #[test]
+    fn a_message_cut_short_or_drawn_out_is_malformed(
+        message in messages::any_message(),
+        end in any::<prop::sample::Index>(),
+        more in any::<u8>(),
+    ) {
+        let mut bytes = message.encode();
+        let cut = &bytes[..end.index(bytes.len())];
+        prop_assert_eq!(Message::decode(cut), Err(WireError::Malformed));
+        bytes.push(more);
+        prop_assert_eq!(Message::decode(&bytes), Err(WireError::Malformed));
+    }
+
+    #[test]
+    fn arbitrary_bytes_never_panic_and_never_break_a_bound(
+        first in 0..17_u8,
+        mut bytes in prop::collection::vec(any::<u8>(), 0..400),
+    ) {
+        bytes.insert(0, first);
+        if let Ok(message) = Message::decode(&bytes) {
+            prop_assert!(message.encode().len() <= MAX_MESSAGE);
+        }
+        let _ = Frame::decode(bytes.into());
+    }
+
+    #[test]
+    fn every_frame_is_read_as_it_was_written(
+        at in messages::piece_ref(),
+        data in prop::collection::vec(any::<u8>(), 1..200),
+        offset in 0..PIECE_LEN as u32 - 200,
+    ) {
+        let bytes = Frame::encode(at, offset, &data).freeze();
+        prop_assert_eq!(bytes.len(), FRAME_HEADER + data.len());
+        let expected = Frame { piece: at, offset, data: data.into() };
+        prop_assert_eq!(Frame::decode(bytes), Ok(expected));
+    }
+
+    #[test]
+    fn signatures_keep_their_bytes(bytes in prop::collection::vec(any::<u8>(), 64)) {
+        let bytes: [u8; 64] = bytes.try_into().unwrap();
+        prop_assert_eq!(<[u8; 64]>::from(Signature::from(bytes)), bytes);
+    }
+}
+
+#[test]
+fn lists_may_be_as_long_as_their_bounds_and_no_longer() {
+    let part = |length| Message::ManifestPart {
+        bytes: vec![7; length],
+    };
+    let hashes = |length| Message::Hashes {
+        entry: u32::MAX,
+        first: u32::MAX,
+        hashes: vec![PieceHash([7; 32]); length],
+    };
+    let request = |length| Message::Request {
+        pieces: vec![piece(u32::MAX, u32::MAX); length],
+    };
+    for (fits, too_many) in [
+        (part(MANIFEST_PART), part(MANIFEST_PART + 1)),
+        (hashes(HASHES_PER_MESSAGE), hashes(HASHES_PER_MESSAGE + 1)),
+        (
+            request(REQUESTS_PER_MESSAGE),
+            request(REQUESTS_PER_MESSAGE + 1),
+        ),
+    ] {
+        let bytes = fits.encode();
+        assert!(bytes.len() <= MAX_MESSAGE, "{}", bytes.len());
+        assert_eq!(Message::decode(&bytes), Ok(fits));
+        assert_eq!(Message::decode(&too_many.encode()), Err(WireError::TooMany));
+    }
+}
+
+#[test]
+fn a_message_that_is_too_long_is_refused_unread() {
+    let bytes = vec![0; MAX_MESSAGE + 1];
+    let expected = WireError::TooLong(MAX_MESSAGE + 1);
+    assert_eq!(Message::decode(&bytes), Err(expected));
+}
+
+#[test]
+fn a_list_that_claims_more_than_the_message_holds_is_malformed() {
+    // A request for 2³² - 1 pieces, of which one is there.
+    let mut bytes = Message::Request {
+        pieces: vec![piece(0, 0)],
+    }
+    .encode();
+    let behind = bytes.split_off(2);
+    bytes.pop();
+    bytes.extend([0xff, 0xff, 0xff, 0xff, 0x0f]);
+    bytes.extend(behind);
+    assert_eq!(Message::decode(&bytes), Err(WireError::Malformed));
+}
+
+#[test]
+fn a_frame_lies_within_its_piece_and_within_a_message() {
+    let length = PIECE_LEN as u32;
+    assert!(frame(0, 1).is_ok());
+    assert!(frame(0, FRAME_DATA).is_ok());
+    assert!(frame(length - 1, 1).is_ok());
+    assert_eq!(frame(length, 1), Err(WireError::Malformed));
+    assert_eq!(frame(length - 1, 2), Err(WireError::Malformed));
+    assert_eq!(frame(u32::MAX, FRAME_DATA), Err(WireError::Malformed));
+    assert_eq!(frame(0, 0), Err(WireError::Malformed));
+    let long = FRAME_HEADER + FRAME_DATA + 1;
+    assert_eq!(frame(0, FRAME_DATA + 1), Err(WireError::TooLong(long)));
+    for length in 0..=FRAME_HEADER {
+        let short = Bytes::from(vec![0; length]);
+        assert_eq!(Frame::decode(short), Err(WireError::Malformed));
+    }
+}
+
+#[test]
+fn every_reason_ends_a_sentence() {
+    for reason in [
+        SourceProblem::Vanished,
+        SourceProblem::Changed,
+        SourceProblem::Unreadable,
+    ] {
+        let text = reason.reason();
+        assert!(
+            text.starts_with(char::is_lowercase) && !text.ends_with('.'),
+            "{text}"
+        );
+    }
+}
