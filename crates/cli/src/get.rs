@@ -1,0 +1,497 @@
+//! `passalong get`: fetches what an invite is for.
+//!
+//! Files that are unfinished when the command ends are kept, and the next run
+//! into the same folder goes on with them. Nothing is written for `--list`.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use passalong_engine::api::{
+    Carrier, CarrierState, CarrierView, DeviceView, EntryView, Event as Change, Id, Opened,
+    Problem, ProblemCode, Progress, Selection, TransferState, TransferView,
+};
+use passalong_engine::{Engine, size};
+use passalong_proto::invite::Invite;
+use passalong_proto::knock;
+use tokio::time::Instant;
+
+use crate::args::{self, Global};
+use crate::output::{self, Event, Output, Step};
+use crate::wait::{Events, Interrupt};
+use crate::{Ended, only};
+
+/// What is told while the other side still reads its files.
+const PREPARING: &str = "Read over there";
+
+/// Fetches what `args` names.
+pub(crate) async fn run(
+    args: args::Get,
+    global: &Global,
+    output: &mut Output,
+    interrupt: &mut Interrupt,
+) -> Result<Ended, Problem> {
+    let invite = args.invite();
+    check(&invite)?;
+    let mut config = global.config()?;
+    config.stay = args.stay;
+    if let Some(to) = &args.to {
+        config.download_dir = Some(destination(to)?);
+    }
+    let engine = Engine::start(config).await?;
+    if let Some(told) = engine.told() {
+        output.note(told);
+    }
+    let outcome = fetch(args, &invite, &engine, output, interrupt).await;
+    interrupt.shut_down(&engine).await;
+    outcome
+}
+
+/// Finds typing errors before anything touches the network.
+fn check(invite: &str) -> Result<(), Problem> {
+    if knock::looks_like_text(invite) {
+        return Err(Problem::new(
+            ProblemCode::NotAnInvite,
+            "This is a reply code, not an invite.",
+            "A reply code is pasted by the person who shares the files.",
+        ));
+    }
+    Invite::parse(invite).map(drop).map_err(|error| {
+        Problem::new(
+            ProblemCode::NotAnInvite,
+            output::sentence(&error.to_string()),
+            "Check the code with the person who sent it, or copy and paste the whole invite.",
+        )
+    })
+}
+
+/// A folder that is there or can be made in one step.
+fn destination(to: &Path) -> Result<PathBuf, Problem> {
+    let problem = |what: &str, remedy: &str| {
+        Problem::new(
+            ProblemCode::Disk,
+            format!("{} {what}", to.display()),
+            remedy,
+        )
+    };
+    let full = std::path::absolute(to)
+        .map_err(|error| problem(&format!("cannot be used: {error}."), "Choose a folder."))?;
+    if full.is_dir() {
+        return Ok(full);
+    }
+    if full.exists() {
+        return Err(problem("is not a folder.", "Choose a folder."));
+    }
+    match full.parent() {
+        Some(parent) if parent.is_dir() => Ok(full),
+        _ => Err(problem(
+            "does not exist, nor does the folder it would be in.",
+            "Check the name, or whether a drive was unplugged, and try again.",
+        )),
+    }
+}
+
+async fn fetch(
+    args: args::Get,
+    invite: &str,
+    engine: &Engine,
+    output: &mut Output,
+    interrupt: &mut Interrupt,
+) -> Result<Ended, Problem> {
+    let id = match engine.open(invite).await? {
+        Opened::Transfer { id } => id,
+        Opened::Reply { .. } | Opened::Answer { .. } => {
+            return Err(Problem::new(
+                ProblemCode::NotAnInvite,
+                "This is not an invite.",
+                "Ask the person for the invite itself.",
+            ));
+        }
+    };
+    let mut events = Events::of(engine).await;
+    let patience = args.patience();
+    let mut fetching = Fetching {
+        engine,
+        args,
+        id,
+        decided: false,
+        partly: false,
+        peer: None,
+        carriers: Vec::new(),
+        alone_since: Some(Instant::now()),
+        staying: false,
+        said: "",
+    };
+    output.say("Looking for the person who shares this…");
+    loop {
+        let given_up = fetching.alone_since.map(|since| since + patience);
+        let event = tokio::select! {
+            event = events.next() => event,
+            () = until(given_up) => return Err(fetching.nobody(patience)),
+            () = interrupt.asked() => {
+                output.clear();
+                output.say(fetching.interrupted());
+                return Ok(Ended::Interrupted);
+            }
+        };
+        match event {
+            Change::Transfer { transfer } if transfer.id == fetching.id => {
+                if let Some(outcome) = fetching.look(transfer, output).await {
+                    output.clear();
+                    return outcome;
+                }
+            }
+            Change::File { id, path, bytes } if id == fetching.id => {
+                output.event(Event::File { path: &path, bytes });
+            }
+            _ => {}
+        }
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+struct Fetching<'a> {
+    engine: &'a Engine,
+    args: args::Get,
+    id: Id,
+    /// The offer was accepted or declined.
+    decided: bool,
+    /// Less than everything was chosen.
+    partly: bool,
+    /// Who shares, as last told.
+    peer: Option<(DeviceView, &'static str)>,
+    carriers: Vec<CarrierView>,
+    /// Since when nobody is connected.
+    alone_since: Option<Instant>,
+    /// Everything is here and passed along.
+    staying: bool,
+    /// The last line about waiting, told once.
+    said: &'static str,
+}
+
+type Outcome = Result<Ended, Problem>;
+
+impl Fetching<'_> {
+    /// Takes in how the transfer stands; says how the command ends if it does.
+    async fn look(&mut self, transfer: TransferView, output: &mut Output) -> Option<Outcome> {
+        if self.staying {
+            return None;
+        }
+        self.alone(&transfer);
+        self.peer(&transfer, output);
+        match &transfer.state {
+            TransferState::Connecting { .. } => None,
+            TransferState::Preparing {
+                done_bytes,
+                total_bytes,
+            } => {
+                if *total_bytes > 0 {
+                    self.once(output, "The files are still being read over there…");
+                    output.show(Step {
+                        what: PREPARING,
+                        device: None,
+                        bytes: *done_bytes,
+                        total: *total_bytes,
+                        rate: 0,
+                    });
+                }
+                None
+            }
+            TransferState::Offered if !self.decided => {
+                self.decided = true;
+                output.finish(PREPARING);
+                self.offered(&transfer, output)
+                    .await
+                    .err()
+                    .map(Err)
+                    .or_else(|| self.args.list.then_some(Ok(Ended::Done)))
+            }
+            TransferState::Offered | TransferState::Declined | TransferState::Cancelled => None,
+            TransferState::Checking { .. } => {
+                self.once(output, "Checking what is here already…");
+                None
+            }
+            TransferState::Receiving { progress } => {
+                self.said = "";
+                receiving(progress, output);
+                None
+            }
+            TransferState::Stalled { progress, .. } => {
+                receiving(progress, output);
+                if transfer.route.is_some() {
+                    self.once(output, "Nothing comes at the moment; waiting…");
+                } else {
+                    self.once(output, "The connection is gone; trying to get it back…");
+                }
+                None
+            }
+            TransferState::Done {
+                files,
+                bytes,
+                already_here,
+                seconds,
+            } => {
+                output.clear();
+                let dir = &transfer.destination.path;
+                let event = Event::Complete {
+                    bytes: *bytes,
+                    seconds: *seconds,
+                    dir: Some(dir),
+                    device: None,
+                };
+                output.tell(event, || {
+                    let here = match already_here {
+                        0 => String::new(),
+                        here => format!(" ({here} already here)"),
+                    };
+                    format!(
+                        "Done: {}{here}, {} in {seconds:.1} s, in {dir}.",
+                        output::files(*files),
+                        size(*bytes)
+                    )
+                });
+                self.done(&transfer, output)
+            }
+            TransferState::Failed { problem, .. } => Some(Err(problem.clone())),
+        }
+    }
+
+    fn alone(&mut self, transfer: &TransferView) {
+        match &transfer.state {
+            TransferState::Connecting { carriers, .. }
+            | TransferState::Stalled { carriers, .. }
+                if transfer.route.is_none() =>
+            {
+                self.carriers = carriers.clone();
+                self.alone_since.get_or_insert_with(Instant::now);
+            }
+            TransferState::Checking { .. } => self.alone_since = None,
+            _ if transfer.route.is_some() => self.alone_since = None,
+            _ => {
+                self.alone_since.get_or_insert_with(Instant::now);
+            }
+        }
+    }
+
+    fn peer(&mut self, transfer: &TransferView, output: &Output) {
+        let Some(from) = &transfer.from else { return };
+        let state = match (transfer.route, &transfer.state) {
+            (Some(_), TransferState::Preparing { total_bytes, .. }) if *total_bytes > 0 => {
+                "preparing"
+            }
+            (Some(_), _) => "connected",
+            (None, _) if self.peer.is_some() => "lost",
+            (None, _) => return,
+        };
+        let now = Some((from.clone(), state));
+        if self.peer == now {
+            return;
+        }
+        let met = self
+            .peer
+            .as_ref()
+            .is_some_and(|(_, state)| *state != "lost");
+        self.peer = now;
+        output.event(Event::Peer {
+            device: &from.id,
+            name: &from.name,
+            route: transfer.route,
+            state,
+        });
+        if let Some(route) = transfer.route.filter(|_| !met) {
+            output.say(&format!(
+                "Connected to {}, {}.",
+                from.name,
+                output::route(route)
+            ));
+        }
+    }
+
+    /// Says a line about waiting, if it is not the last one said.
+    fn once(&mut self, output: &Output, line: &'static str) {
+        if self.said != line {
+            self.said = line;
+            output.say(line);
+        }
+    }
+
+    /// Shows the list, then chooses from it.
+    async fn offered(&mut self, transfer: &TransferView, output: &Output) -> Result<(), Problem> {
+        let name = transfer.name.as_deref().unwrap_or("Files");
+        let event = Event::Manifest {
+            name,
+            files: transfer.files,
+            bytes: transfer.bytes,
+        };
+        output.tell(event, || {
+            format!(
+                "“{name}”: {}, {}",
+                output::files(transfer.files),
+                size(transfer.bytes)
+            )
+        });
+        let entries = match self.args.list || !self.args.only.is_empty() {
+            true => self.engine.entries(&self.id).await?,
+            false => Vec::new(),
+        };
+        let chosen = match self.args.only.is_empty() {
+            true => None,
+            false => Some(only::choose(&entries, &self.args.only)),
+        };
+        if self.args.list {
+            let chosen: Option<HashSet<u32>> = chosen.clone().map(HashSet::from_iter);
+            list(&entries, chosen.as_ref(), output);
+        }
+        let nothing = chosen.as_ref().is_some_and(Vec::is_empty);
+        if self.args.list || nothing {
+            self.engine.decline(&self.id).await?;
+        }
+        if nothing {
+            return Err(Problem::new(
+                ProblemCode::Usage,
+                "Nothing in this share matches --only.",
+                "See with --list what is in it.",
+            ));
+        }
+        if self.args.list {
+            return Ok(());
+        }
+        if let Some(to) = &self.args.to {
+            make(to)?;
+        }
+        let selection = match chosen {
+            Some(entries) => Selection::Only { entries },
+            None => Selection::All,
+        };
+        self.partly = matches!(selection, Selection::Only { .. });
+        self.engine.accept(&self.id, selection).await
+    }
+
+    /// Everything asked for is here, as far as it could be sent.
+    fn done(&mut self, transfer: &TransferView, output: &Output) -> Option<Outcome> {
+        for problem in &transfer.problems {
+            output.note(&format!("Not sent: {}: {}.", problem.path, problem.reason));
+        }
+        if let Some(first) = transfer.problems.first() {
+            let message = match transfer.problems.len() {
+                1 => format!("{} could not be sent: {}.", first.path, first.reason),
+                count => format!("{count} files could not be sent."),
+            };
+            let remedy = "Everything else is here. Ask the person to share these again.";
+            return Some(Err(Problem::new(ProblemCode::Disk, message, remedy)));
+        }
+        if !self.args.stay {
+            return Some(Ok(Ended::Done));
+        }
+        if self.partly {
+            output.note("Only a whole share can be passed along, so this ends here.");
+            return Some(Ok(Ended::Done));
+        }
+        self.staying = true;
+        self.alone_since = None;
+        output.say("Passing it along to anyone with the invite, until you press Ctrl-C.");
+        None
+    }
+
+    fn interrupted(&self) -> &'static str {
+        match (self.staying, self.decided) {
+            (true, _) => "Ended.",
+            (false, true) => "Ended. What is here is kept; the same command goes on with it.",
+            (false, false) => "Ended. Nothing was fetched.",
+        }
+    }
+
+    fn nobody(&self, patience: Duration) -> Problem {
+        let seconds = patience.as_secs();
+        match &self.peer {
+            Some((from, _)) => Problem::new(
+                ProblemCode::Unreachable,
+                format!(
+                    "The connection to {} was lost and did not come back within {seconds} s.",
+                    from.name
+                ),
+                match self.decided {
+                    true => "What is here is kept: run the same command again to go on.",
+                    false => "Run the same command again when they are back.",
+                },
+            ),
+            None => Problem::new(
+                ProblemCode::Unreachable,
+                format!("Nobody answered within {seconds} s. {}", self.tried()),
+                "Check that Passalong is open at the other end, and use the whole link rather \
+                 than the code. If it stays: passalong doctor.",
+            ),
+        }
+    }
+
+    fn tried(&self) -> String {
+        let of = |carrier: Carrier| {
+            let found = self.carriers.iter().find(|view| view.carrier == carrier);
+            found.map_or(CarrierState::Unavailable, |view| view.state)
+        };
+        let answered = self
+            .carriers
+            .iter()
+            .any(|view| view.state == CarrierState::Answered);
+        if answered {
+            return "Somebody answered the knock, but no connection could be made.".to_owned();
+        }
+        let addresses = match of(Carrier::Addresses) {
+            CarrierState::Unavailable => "The invite holds no addresses",
+            _ => "The addresses in the invite were tried",
+        };
+        let lan = match of(Carrier::Lan) {
+            CarrierState::Unavailable => "the local network was not searched",
+            _ => "the local network was searched",
+        };
+        format!("{addresses}, and {lan}.")
+    }
+}
+
+fn receiving(progress: &Progress, output: &mut Output) {
+    output.progress(Step {
+        what: "Received",
+        device: None,
+        bytes: progress.bytes,
+        total: progress.total,
+        rate: progress.rate,
+    });
+}
+
+fn make(folder: &Path) -> Result<(), Problem> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    std::fs::create_dir(folder).map_err(|error| {
+        Problem::new(
+            ProblemCode::Disk,
+            format!("{} could not be made: {error}.", folder.display()),
+            "Choose another folder.",
+        )
+    })
+}
+
+fn list(entries: &[EntryView], chosen: Option<&HashSet<u32>>, output: &Output) {
+    for entry in entries {
+        if chosen.is_some_and(|chosen| !chosen.contains(&entry.index)) {
+            continue;
+        }
+        if entry.folder {
+            output.say(&format!("{:>10}  {}/", "", entry.path));
+        } else {
+            let event = Event::File {
+                path: &entry.path,
+                bytes: entry.size,
+            };
+            output.tell(event, || {
+                format!("{:>10}  {}", size(entry.size), entry.path)
+            });
+        }
+    }
+}
