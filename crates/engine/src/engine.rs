@@ -242,6 +242,9 @@ impl Engine {
         let known = self.transfer_task(&id).ok();
         if let Some(task) = known {
             // Opening it again means: go on, if it had stopped.
+            let _ = task
+                .send(transfer::Command::Addresses(invite.addresses))
+                .await;
             let _ = ask(&task, transfer::Command::Retry).await;
             return Ok(Opened::Transfer { id });
         }
@@ -502,9 +505,21 @@ async fn add_up(context: Arc<Context>) {
 fn invite_problem(error: &InviteError) -> Problem {
     Problem::new(
         ProblemCode::NotAnInvite,
-        error.to_string(),
+        sentence(&error.to_string()),
         "Check the code with the person who sent it, or copy and paste the whole invite.",
     )
+}
+
+/// A sentence out of an error's words.
+fn sentence(words: &str) -> String {
+    let mut letters = words.chars();
+    let first = letters.next().into_iter().flat_map(char::to_uppercase);
+    let end = if words.ends_with(['.', '!', '?']) {
+        ""
+    } else {
+        "."
+    };
+    first.chain(letters).collect::<String>() + end
 }
 
 fn unix_millis() -> u64 {

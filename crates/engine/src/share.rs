@@ -406,8 +406,14 @@ impl Share {
                     }
                 }
             }
-            Change::Declined => person.state = PersonState::Declined,
-            Change::Cancelled => person.state = PersonState::Cancelled,
+            Change::Declined => {
+                person.state = PersonState::Declined;
+                self.release(device);
+            }
+            Change::Cancelled => {
+                person.state = PersonState::Cancelled;
+                self.release(device);
+            }
             Change::Unavailable { entry, reason } => self.unavailable(entry, reason.reason()),
             Change::Gone => {
                 person.rate = 0;
@@ -418,15 +424,17 @@ impl Share {
                 ) {
                     person.state = PersonState::Lost;
                 }
-                let undecided =
-                    matches!(person.state, PersonState::Declined | PersonState::Cancelled)
-                        || (person.state == PersonState::Lost && person.total == 0);
-                if undecided && self.claimed == Some(device) {
-                    self.claimed = None;
+                if person.state == PersonState::Lost && person.total == 0 {
+                    self.release(device);
                 }
                 self.host.forget(session);
             }
         }
+    }
+
+    /// A share for one person is free again: its taker did not take it.
+    fn release(&mut self, device: DeviceId) {
+        self.claimed = self.claimed.filter(|claimed| *claimed != device);
     }
 
     fn unavailable(&mut self, entry: u32, reason: &str) {

@@ -10,6 +10,7 @@
 //! neither done nor given up; the disk works on a thread of its own.
 
 use std::collections::HashSet;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -55,6 +56,8 @@ pub(crate) enum Command {
     SetDestination(PathBuf, Answer<()>),
     Entries(Answer<Vec<EntryView>>),
     ReplyCode(Answer<String>),
+    /// The invite was opened again, from a link that may know more.
+    Addresses(Vec<SocketAddr>),
     Location(Answer<PathBuf>),
     /// The app is closing: what is here is kept.
     Close(oneshot::Sender<()>),
@@ -149,6 +152,8 @@ enum Next {
 /// What a command asks the running phase to do.
 enum Asked {
     GoOn,
+    /// There are more addresses to knock at.
+    KnockAgain,
     Leave(Farewell, Option<Message>),
     Close(oneshot::Sender<()>),
 }
@@ -250,6 +255,7 @@ impl Transfer {
                     }
                     match self.command(command) {
                         Asked::GoOn => {}
+                        Asked::KnockAgain => return Next::Reconnect,
                         Asked::Leave(..) => return Next::Rest,
                         Asked::Close(closed) => return Next::Close(closed),
                     }
@@ -353,7 +359,7 @@ impl Transfer {
                     }
                 }
                 command = commands.recv() => match self.command(command) {
-                    Asked::GoOn => {}
+                    Asked::GoOn | Asked::KnockAgain => {}
                     Asked::Leave(farewell, message) => {
                         if let Some(message) = message {
                             peer.control.send(message);
@@ -623,24 +629,60 @@ impl Transfer {
             Some(Command::Retry(answer)) => {
                 let _ = answer.send(Err(Problem::out_of_turn("it is going on")));
             }
+            Some(Command::Addresses(addresses)) => {
+                if self.learn(addresses) {
+                    return Asked::KnockAgain;
+                }
+            }
             Some(Command::Decline(answer)) => {
                 if self.accepted.is_some() {
                     let _ = answer.send(Err(Problem::out_of_turn("it was accepted already")));
                     return Asked::GoOn;
                 }
-                let _ = answer.send(Ok(()));
                 self.set(TransferState::Declined);
+                let _ = answer.send(Ok(()));
                 return Asked::Leave(Farewell::Finished, Some(Message::Decline));
             }
             Some(Command::Cancel(answer)) => {
-                let _ = answer.send(Ok(()));
-                self.job(Job::Discard);
-                self.stop_disk();
+                self.discard(answer);
                 self.set(TransferState::Cancelled);
                 return Asked::Leave(Farewell::Finished, Some(Message::Cancel));
             }
         }
         Asked::GoOn
+    }
+
+    /// Takes in addresses of the sharer; says whether any is new.
+    fn learn(&mut self, addresses: Vec<SocketAddr>) -> bool {
+        let known = self.invite.addresses.clone();
+        let all = addresses.into_iter().chain(known.iter().copied());
+        self.invite = Invite::new(self.invite.secret, all);
+        self.invite
+            .addresses
+            .iter()
+            .any(|address| !known.contains(address))
+    }
+
+    /// Removes what is unfinished, and answers when that is done.
+    fn discard(&mut self, answer: Answer<()>) {
+        let Some(Disk {
+            jobs,
+            mut results,
+            cancelled,
+        }) = self.disk.take()
+        else {
+            self.discard_partial();
+            let _ = answer.send(Ok(()));
+            return;
+        };
+        cancelled.store(true, Ordering::Relaxed);
+        // A disk thread that ended has told why.
+        let _ = jobs.send(Job::Discard);
+        drop(jobs);
+        tokio::spawn(async move {
+            while results.recv().await.is_some() {}
+            let _ = answer.send(Ok(()));
+        });
     }
 
     fn set_destination(&mut self, dir: PathBuf) -> Result<(), Problem> {

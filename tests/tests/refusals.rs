@@ -1,0 +1,138 @@
+//! Invites that do not lead to files: typos, one's own, stopped, taken, declined.
+
+use passalong_engine::api::{
+    Audience, PersonState, ProblemCode, Selection, ShareState, TransferState, TransferView,
+};
+use passalong_tests::{Person, bytes, is_over, tree};
+
+fn problem_of(transfer: &TransferView) -> ProblemCode {
+    match &transfer.state {
+        TransferState::Failed { problem, .. } => problem.code,
+        other => panic!("not failed: {other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mistyped_code_is_told_at_once_and_starts_nothing() {
+    let ben = Person::new("Ben").await;
+    let problem = ben
+        .open("QK7M2-9XHT4-AB3DE-FGH2J")
+        .await
+        .expect_err("a typo");
+    assert_eq!(problem.code, ProblemCode::NotAnInvite);
+    assert!(ben.engine.snapshot().await.transfers.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ones_own_invite_is_told_apart() {
+    let ana = Person::new("Ana").await;
+    let share = ana.share(&[ana.write("a.txt", b"hello")]).await;
+    let problem = ana.open(&share.code).await.expect_err("her own");
+    assert_eq!(problem.code, ProblemCode::OwnInvite);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_share_says_so_to_newcomers_and_to_those_connected() {
+    let (ana, ben, cleo) = (
+        Person::new("Ana").await,
+        Person::new("Ben").await,
+        Person::new("Cleo").await,
+    );
+    let share = ana.share(&[ana.write("a.txt", b"hello")]).await;
+    let early = ben.open(&share.link).await.expect("an invite");
+    ben.transfer_until(&early, |t| t.state == TransferState::Offered)
+        .await;
+    ana.engine.stop_share(&share.id).await.expect("stopped");
+    let told = ben.transfer_until(&early, |t| is_over(&t.state)).await;
+    assert_eq!(problem_of(&told), ProblemCode::Stopped);
+    let late = cleo.open(&share.link).await.expect("an invite");
+    let told = cleo.transfer_until(&late, |t| is_over(&t.state)).await;
+    assert_eq!(problem_of(&told), ProblemCode::Stopped);
+
+    let ana = ana.restart().await;
+    let dan = Person::new("Dan").await;
+    assert!(
+        ana.engine.snapshot().await.shares.is_empty(),
+        "a stopped share has no row"
+    );
+    let again = ana.share(&[ana.path("a.txt")]).await;
+    assert_ne!(
+        again.code, share.code,
+        "a stopped share is not the same share"
+    );
+    let port = again
+        .link
+        .split_once("?a=")
+        .expect("addresses")
+        .1
+        .to_owned();
+    let old_link = format!("passalong:{}?a={port}", share.code);
+    let late = dan.open(&old_link).await.expect("an invite");
+    let told = dan.transfer_until(&late, |t| is_over(&t.state)).await;
+    assert_eq!(problem_of(&told), ProblemCode::Stopped);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_share_for_one_person_is_for_the_first_who_takes_it() {
+    let (ana, ben, cleo) = (
+        Person::new("Ana").await,
+        Person::new("Ben").await,
+        Person::new("Cleo").await,
+    );
+    let share = ana
+        .share_with(&[ana.write("a.txt", b"hello")], Audience::OnePerson)
+        .await;
+    let first = ben.open(&share.link).await.expect("an invite");
+    ben.transfer_until(&first, |t| t.state == TransferState::Offered)
+        .await;
+    let second = cleo.open(&share.link).await.expect("an invite");
+    let told = cleo.transfer_until(&second, |t| is_over(&t.state)).await;
+    assert_eq!(problem_of(&told), ProblemCode::Taken);
+
+    ben.engine.decline(&first).await.expect("declined");
+    ana.share_until(&share.id, |s| {
+        s.people.iter().any(|p| p.state == PersonState::Declined)
+    })
+    .await;
+    cleo.engine.retry(&second).await.expect("tried again");
+    cleo.transfer_until(&second, |t| t.state == TransferState::Offered)
+        .await;
+    cleo.engine
+        .accept(&second, Selection::All)
+        .await
+        .expect("accepted");
+    cleo.transfer_until(&second, |t| matches!(t.state, TransferState::Done { .. }))
+        .await;
+    ana.share_until(&share.id, |s| s.state == ShareState::Delivered)
+        .await;
+
+    ben.engine.retry(&first).await.expect("tried again");
+    let told = ben.transfer_until(&first, |t| is_over(&t.state)).await;
+    assert_eq!(problem_of(&told), ProblemCode::Taken);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cancelling_leaves_nothing_unfinished_behind() {
+    let (ana, ben) = (Person::new("Ana").await, Person::new("Ben").await);
+    let share = ana
+        .share(&[ana.write("big.bin", &bytes(3, 200 << 20))])
+        .await;
+    let id = ben.open(&share.link).await.expect("an invite");
+    ben.transfer_until(&id, |t| t.state == TransferState::Offered)
+        .await;
+    ben.engine
+        .accept(&id, Selection::All)
+        .await
+        .expect("accepted");
+    ben.transfer_until(
+        &id,
+        |t| matches!(&t.state, TransferState::Receiving { progress } if progress.bytes > 0),
+    )
+    .await;
+    ben.engine.cancel(&id).await.expect("cancelled");
+    assert_eq!(tree(&ben.downloads()).len(), 0);
+    ana.share_until(&share.id, |s| {
+        s.people.iter().any(|p| p.state == PersonState::Cancelled)
+    })
+    .await;
+}
