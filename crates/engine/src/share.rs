@@ -95,6 +95,8 @@ pub(crate) fn start(context: Arc<Context>, stored: StoredShare) -> mpsc::Sender<
         preparing: None,
         prepared_sender,
     };
+    // On the board before anybody can ask for it.
+    share.publish();
     tokio::spawn(share.run(commands, visits, reports, prepared));
     sender
 }
@@ -137,7 +139,6 @@ impl Share {
             self.prepare();
             self.announce();
         }
-        self.publish();
         let mut tick = tokio::time::interval(TICK);
         loop {
             tokio::select! {
