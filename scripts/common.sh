@@ -22,24 +22,36 @@ build_ui() {
     npm run --silent ui:build
 }
 
-# Starts Xvfb and a window manager and sets DISPLAY; both end with this shell.
+# Starts Xvfb, a window manager and, where there is none, a session bus; sets
+# DISPLAY. All of it ends with this shell.
 virtual_display() {
     virtual_dir=$(mktemp -d)
-    Xvfb -displayfd 1 -screen 0 1920x1080x24 -nolisten tcp -noreset >"$virtual_dir/number" 2>"$virtual_dir/log" &
-    virtual_pids=$!
+    virtual_pids=()
     trap end_virtual_display EXIT
-    until [ -s "$virtual_dir/number" ]; do
-        kill -0 "$virtual_pids" 2>/dev/null || die "Xvfb did not start: $(cat "$virtual_dir/log")"
+    virtual_start display Xvfb -displayfd 1 -screen 0 1920x1080x24 -nolisten tcp -noreset
+    DISPLAY=:$(cat "$virtual_dir/display")
+    export DISPLAY GDK_BACKEND=x11
+    if [ -z "${DBUS_SESSION_BUS_ADDRESS:-}" ]; then
+        virtual_start bus dbus-daemon --session --nofork --print-address=1
+        DBUS_SESSION_BUS_ADDRESS=$(cat "$virtual_dir/bus")
+        export DBUS_SESSION_BUS_ADDRESS
+    fi
+    openbox >/dev/null 2>&1 &
+    virtual_pids+=($!)
+}
+
+# Starts a program in the background and waits for its first line, kept in $1.
+virtual_start() {
+    local says=$virtual_dir/$1
+    "${@:2}" >"$says" 2>"$says.log" &
+    virtual_pids+=($!)
+    until [ -s "$says" ]; do
+        kill -0 $! 2>/dev/null || die "$2 did not start: $(cat "$says.log")"
         sleep 0.1
     done
-    DISPLAY=:$(cat "$virtual_dir/number")
-    export DISPLAY GDK_BACKEND=x11
-    openbox >/dev/null 2>&1 &
-    virtual_pids="$! $virtual_pids"
 }
 
 end_virtual_display() {
-    # shellcheck disable=SC2086 # a list of process ids
-    kill $virtual_pids 2>/dev/null || true
+    kill "${virtual_pids[@]}" 2>/dev/null || true
     rm -rf "$virtual_dir"
 }

@@ -28,10 +28,10 @@ def offer(_widget, _context, data, _info, _time):
 
 
 def begin(_widget, context):
-    # Nothing under the pointer, so that pictures show the window alone.
+    # Well away from the pointer, so that pictures show the window alone.
     icon = GdkPixbuf.Pixbuf.new(GdkPixbuf.Colorspace.RGB, True, 8, 1, 1)
     icon.fill(0)
-    Gtk.drag_set_icon_pixbuf(context, icon, 0, 0)
+    Gtk.drag_set_icon_pixbuf(context, icon, -4000, 0)
     context.connect("action-changed", lambda _context, action: say("accepted" if action else "refused"))
     context.connect("dnd-finished", lambda _context: say("finished"))
     context.connect("cancel", lambda _context, _reason: say("cancelled"))
