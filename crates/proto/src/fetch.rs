@@ -34,7 +34,7 @@ const FILES_AHEAD: usize = 4;
 pub enum FetchEvent {
     /// The sharer is still hashing.
     Preparing {
-        /// Bytes hashed.
+        /// Bytes hashed, never more than were found.
         done_bytes: u64,
         /// Bytes found.
         total_bytes: u64,
@@ -230,7 +230,7 @@ impl Fetch {
                 .files
                 .iter()
                 .skip(self.front)
-                .any(|f| matches!(f.hashes, Hashes::Coming(_)))
+                .any(|f| !f.unavailable && matches!(f.hashes, Hashes::Coming(_)))
     }
 
     /// Accepts these files (indexes of files in the manifest, each at most
@@ -324,7 +324,7 @@ impl Fetch {
                 done_bytes,
                 total_bytes,
             } => Ok(Some(FetchEvent::Preparing {
-                done_bytes,
+                done_bytes: done_bytes.min(total_bytes),
                 total_bytes,
             })),
             Message::Manifest {
@@ -333,7 +333,10 @@ impl Fetch {
                 length,
             } => {
                 let length = length as usize;
-                if self.incoming.is_some() || length > MAX_MANIFEST_BYTES {
+                if self.incoming.is_some() || self.listed {
+                    return Err(Violation("it sent the list twice").into());
+                }
+                if length > MAX_MANIFEST_BYTES {
                     return Err(ManifestError::TooLarge.into());
                 }
                 let bytes = Vec::new();
@@ -417,7 +420,7 @@ impl Fetch {
         else {
             return;
         };
-        if file.unavailable {
+        if file.unavailable || !matches!(file.hashes, Hashes::Checking) {
             return;
         }
         file.hashes = Hashes::Ready;
