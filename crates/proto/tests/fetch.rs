@@ -1,428 +1,62 @@
-//! Fetching: an honest sharer's files always come whole, whatever is lost on the
-//! way; a hostile sharer's never come at all.
+//! Fetching: what a hostile sharer sends is refused, what was asked for is told
+//! from what was not. Whole transfers are simulated in `fetch_simulation.rs`.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::Arc;
+use std::collections::HashSet;
 
 use bytes::Bytes;
-use passalong_proto::fetch::{Fetch, FetchError, FetchEvent, WINDOW_BYTES, WINDOW_PIECES};
+use passalong_proto::fetch::{Fetch, FetchError, FetchEvent, WINDOW_BYTES};
 use passalong_proto::keys::ShareKey;
 use passalong_proto::manifest::{
     Entry, EntryKind, MAX_MANIFEST_BYTES, Manifest, ManifestError, SignedManifest,
 };
 use passalong_proto::safe_path::SafePath;
-use passalong_proto::serve::{Serve, ServeEvent};
-use passalong_proto::tree::{
-    FileHasher, FileHashes, PIECE_LEN, PieceHash, Root, piece_count, piece_len,
-};
+use passalong_proto::tree::{PIECE_LEN, PieceHash, Root, piece_len};
 use passalong_proto::wire::{FRAME_DATA, Farewell, Frame, Message, PieceRef, SourceProblem};
 use proptest::prelude::*;
 
+use files::{Files, asked, deliver, key, requested};
+
+mod files;
 mod messages;
 
-fn key() -> ShareKey {
-    ShareKey::from_seed([1; 32])
+#[derive(Clone, Debug)]
+enum Hostile {
+    Message(Message),
+    Frame(Frame),
+    /// All frames of one of the pieces that were asked for.
+    Honest(prop::sample::Index),
+    HonestHashes(u32),
+    /// The disk is done with something.
+    Disk,
+    /// The disk found something wrong.
+    Rejected,
 }
 
-/// Files in memory, and the signed list of them.
-struct Files {
-    contents: Vec<Bytes>,
-    hashes: Vec<FileHashes>,
-    manifest: Manifest,
-    signed: SignedManifest,
-}
-
-impl Files {
-    fn of(sizes: &[u64]) -> Files {
-        let content = |(entry, size): (usize, &u64)| -> Bytes {
-            let pieces = (0..piece_count(*size)).flat_map(|piece| {
-                let byte = (entry * 31 + piece as usize + 1) as u8;
-                vec![byte; piece_len(*size, piece) as usize]
-            });
-            pieces.collect()
-        };
-        let contents: Vec<Bytes> = sizes.iter().enumerate().map(content).collect();
-        let hashed = |content: &Bytes| {
-            let mut hasher = FileHasher::new();
-            hasher.update(content);
-            hasher.finish()
-        };
-        let hashes: Vec<FileHashes> = contents.iter().map(hashed).collect();
-        let entry = |(index, hashes): (usize, &FileHashes)| Entry {
-            path: SafePath::parse(&format!("file {index}")).unwrap(),
-            kind: EntryKind::File {
-                size: hashes.size(),
-                root: hashes.root(),
-                modified: None,
-            },
-        };
-        let entries = hashes.iter().enumerate().map(entry).collect();
-        let manifest = Manifest::new("files", entries).unwrap();
-        let signed = SignedManifest::sign(&key(), &manifest).unwrap();
-        Files {
-            contents,
-            hashes,
-            manifest,
-            signed,
-        }
-    }
-
-    fn piece(&self, piece: PieceRef) -> Bytes {
-        let content = &self.contents[piece.entry as usize];
-        let start = piece.piece as usize * PIECE_LEN as usize;
-        let length = piece_len(content.len() as u64, piece.piece) as usize;
-        content.slice(start..start + length)
-    }
-
-    fn pieces(&self) -> impl Iterator<Item = PieceRef> {
-        (0_u32..).zip(&self.contents).flat_map(|(entry, content)| {
-            (0..piece_count(content.len() as u64)).map(move |piece| PieceRef { entry, piece })
-        })
-    }
-
-    fn list(&self) -> Vec<Message> {
-        let head = Message::Manifest {
-            public_key: self.signed.public_key,
-            signature: self.signed.signature.into(),
-            length: self.signed.bytes.len() as u32,
-        };
-        let parts = self.signed.bytes.chunks(100).map(|part| {
-            let bytes = part.to_vec();
-            Message::ManifestPart { bytes }
-        });
-        std::iter::once(head).chain(parts).collect()
-    }
-
-    fn hash_messages(&self, entry: u32) -> Vec<Message> {
-        let hashes = self.hashes[entry as usize].pieces().chunks(2);
-        let message = |(index, hashes): (usize, &[PieceHash])| Message::Hashes {
-            entry,
-            first: 2 * index as u32,
-            hashes: hashes.to_vec(),
-        };
-        hashes.enumerate().map(message).collect()
-    }
-
-    fn frames(&self, piece: PieceRef) -> Vec<Frame> {
-        let bytes = self.piece(piece);
-        let frame = |offset: usize| Frame {
+fn hostile_steps() -> impl Strategy<Value = Hostile> {
+    let offset = prop_oneof![Just(0_u32), Just(FRAME_DATA as u32), any::<u32>()];
+    let length = prop_oneof![Just(1_usize), Just(700), Just(FRAME_DATA), 1..FRAME_DATA];
+    let frame = (messages::piece_ref(), offset, length).prop_map(|(piece, offset, length)| {
+        let data = Bytes::from(vec![9; length]);
+        Hostile::Frame(Frame {
             piece,
-            offset: offset as u32,
-            data: bytes.slice(offset..bytes.len().min(offset + FRAME_DATA)),
-        };
-        (0..bytes.len()).step_by(FRAME_DATA).map(frame).collect()
-    }
-
-    /// A fetch that has the list.
-    fn listed(&self) -> Fetch {
-        let mut fetch = Fetch::new(key().secret());
-        self.relist(&mut fetch);
-        fetch
-    }
-
-    fn relist(&self, fetch: &mut Fetch) {
-        let events: Vec<_> = self
-            .list()
-            .into_iter()
-            .filter_map(|message| fetch.handle(message).unwrap())
-            .collect();
-        assert!(
-            matches!(events[..], [FetchEvent::Listed | FetchEvent::ListedAgain]),
-            "{events:?}"
-        );
-    }
-
-    fn all(&self) -> Vec<u32> {
-        (0..self.contents.len() as u32).collect()
-    }
-}
-
-fn asked(fetch: &mut Fetch) -> Vec<Message> {
-    std::iter::from_fn(|| fetch.poll()).collect()
-}
-
-fn requested(messages: &[Message]) -> Vec<PieceRef> {
-    let pieces = messages.iter().filter_map(|message| match message {
-        Message::Request { pieces } => Some(pieces),
-        _ => None,
+            offset,
+            data,
+        })
     });
-    pieces.flatten().copied().collect()
-}
-
-enum Job {
-    Resume(Arc<FileHashes>, u32),
-    Store(PieceRef),
-}
-
-/// An honest sharer, a receiver with a disk, and a link that comes and goes.
-struct World {
-    files: Files,
-    fetch: Fetch,
-    serve: Serve,
-    to_sharer: VecDeque<Message>,
-    control: VecDeque<Message>,
-    bulk: VecDeque<Frame>,
-    to_read: VecDeque<PieceRef>,
-    /// How many pieces of a file can still be read before it vanishes.
-    readable: HashMap<u32, u32>,
-    refused: HashSet<u32>,
-    jobs: VecDeque<Job>,
-    /// Files that the receiver has from before.
-    present: HashSet<u32>,
-    /// Pieces that the receiver has from before.
-    partial: HashSet<PieceRef>,
-    /// How often each piece came whole.
-    came: HashMap<PieceRef, u32>,
-    stored: HashSet<PieceRef>,
-    whole: HashSet<u32>,
-    unavailable: HashSet<u32>,
-    accepted: bool,
-}
-
-impl World {
-    fn new(files: Files, present: HashSet<u32>, partial: HashSet<PieceRef>) -> World {
-        let mut world = World {
-            files,
-            fetch: Fetch::new(key().secret()),
-            serve: Serve::default(),
-            to_sharer: VecDeque::new(),
-            control: VecDeque::new(),
-            bulk: VecDeque::new(),
-            to_read: VecDeque::new(),
-            readable: HashMap::new(),
-            refused: HashSet::new(),
-            jobs: VecDeque::new(),
-            present,
-            partial,
-            came: HashMap::new(),
-            stored: HashSet::new(),
-            whole: HashSet::new(),
-            unavailable: HashSet::new(),
-            accepted: false,
-        };
-        world.link_up();
-        world
-    }
-
-    fn link_up(&mut self) {
-        self.serve = Serve::default();
-        self.serve.manifest_sent();
-        self.control.extend(self.files.list());
-    }
-
-    fn lose_link(&mut self) {
-        self.to_sharer.clear();
-        self.control.clear();
-        self.bulk.clear();
-        self.to_read.clear();
-        self.refused.clear();
-        self.fetch.lost();
-        self.link_up();
-    }
-
-    /// Does one of the things that can happen next; says whether anything did.
-    fn step(&mut self, what: u8, how_much: usize) -> bool {
-        let did = match what {
-            0 => {
-                let messages = asked(&mut self.fetch);
-                let any = !messages.is_empty();
-                self.to_sharer.extend(messages);
-                any
-            }
-            1 => self
-                .to_sharer
-                .pop_front()
-                .map(|m| self.sharer_takes(m))
-                .is_some(),
-            2 => self
-                .to_read
-                .pop_front()
-                .map(|p| self.sharer_reads(p))
-                .is_some(),
-            3 => self.control.pop_front().map(|m| self.takes(m)).is_some(),
-            4 => {
-                let frames = how_much.min(self.bulk.len());
-                for frame in self.bulk.drain(..frames).collect::<Vec<_>>() {
-                    let event = self.fetch.handle_frame(frame).unwrap();
-                    self.learns(event);
-                }
-                frames > 0
-            }
-            5 => self.jobs.pop_front().map(|j| self.disk_does(j)).is_some(),
-            6 => self.accept(),
-            _ => {
-                self.lose_link();
-                true
-            }
-        };
-        let progress = self.fetch.progress();
-        assert!(progress.bytes <= progress.total, "{progress:?}");
-        assert!(progress.files <= progress.files_total, "{progress:?}");
-        did
-    }
-
-    fn accept(&mut self) -> bool {
-        if self.accepted || self.fetch.manifest().is_none() {
-            return false;
-        }
-        self.accepted = true;
-        self.fetch.accept(&self.files.all(), &self.present).unwrap();
-        true
-    }
-
-    fn sharer_takes(&mut self, message: Message) {
-        match self
-            .serve
-            .handle(message, Some(&self.files.manifest))
-            .unwrap()
-        {
-            Some(ServeEvent::SendHashes { entry }) => {
-                self.control.extend(self.files.hash_messages(entry));
-                self.serve.hashes_sent();
-            }
-            Some(ServeEvent::SendPieces { pieces }) => self.to_read.extend(pieces),
-            _ => {}
-        }
-    }
-
-    fn sharer_reads(&mut self, piece: PieceRef) {
-        let readable = self.readable.entry(piece.entry).or_insert(u32::MAX);
-        if *readable == 0 {
-            if self.refused.insert(piece.entry) {
-                self.control.push_back(Message::Unavailable {
-                    entry: piece.entry,
-                    reason: SourceProblem::Vanished,
-                });
-            }
-        } else {
-            *readable -= 1;
-            self.bulk.extend(self.files.frames(piece));
-        }
-        self.serve.piece_settled();
-    }
-
-    fn takes(&mut self, message: Message) {
-        let event = self.fetch.handle(message).unwrap();
-        self.learns(event);
-    }
-
-    fn learns(&mut self, event: Option<FetchEvent>) {
-        match event {
-            Some(FetchEvent::Hashes { entry, hashes }) => {
-                assert_eq!(*hashes, self.files.hashes[entry as usize]);
-                self.jobs.push_back(Job::Resume(hashes, entry));
-            }
-            Some(FetchEvent::Piece { piece, bytes }) => {
-                assert!(bytes == self.files.piece(piece), "{piece:?} is another's");
-                *self.came.entry(piece).or_default() += 1;
-                self.jobs.push_back(Job::Store(piece));
-            }
-            Some(FetchEvent::Unavailable { entry, .. }) => {
-                assert!(self.unavailable.insert(entry), "{entry} was told twice");
-            }
-            _ => {}
-        }
-    }
-
-    fn disk_does(&mut self, job: Job) {
-        match job {
-            Job::Resume(hashes, entry) => {
-                let here: Vec<u32> = (0..piece_count(hashes.size()))
-                    .filter(|piece| {
-                        self.partial.contains(&PieceRef {
-                            entry,
-                            piece: *piece,
-                        })
-                    })
-                    .collect();
-                if here.len() == hashes.pieces().len() && !self.unavailable.contains(&entry) {
-                    self.whole.insert(entry);
-                }
-                let pieces = here.iter().map(|piece| PieceRef {
-                    entry,
-                    piece: *piece,
-                });
-                self.stored.extend(pieces);
-                self.fetch.file_ready(entry, &here);
-            }
-            Job::Store(piece) => {
-                assert!(self.stored.insert(piece), "{piece:?} was here already");
-                if self.fetch.piece_stored(piece) {
-                    assert!(self.whole.insert(piece.entry), "whole twice");
-                }
-            }
-        }
-    }
-
-    /// Lets everything happen that still can.
-    fn settle(&mut self) {
-        while (0..=6).fold(false, |any, what| self.step(what, usize::MAX) || any) {}
-    }
-}
-
-fn sizes() -> impl Strategy<Value = Vec<u64>> {
-    let size = prop_oneof![
-        1 => Just(0),
-        4 => 1..3000_u64,
-        2 => prop::sample::select(vec![
-            PIECE_LEN - 1,
-            PIECE_LEN,
-            PIECE_LEN + 1,
-            2 * PIECE_LEN,
-            2 * PIECE_LEN + 70_000,
-            3 * PIECE_LEN + 1,
-        ]),
-    ];
-    prop::collection::vec(size, 1..9)
-}
-
-fn script() -> impl Strategy<Value = Vec<(u8, usize)>> {
-    let what = prop_oneof![60 => 0..=6_u8, 1 => Just(7_u8)];
-    prop::collection::vec((what, 1..40_usize), 0..300)
+    prop_oneof![
+        3 => messages::of_a_sharer().prop_map(Hostile::Message),
+        1 => messages::any_message().prop_map(Hostile::Message),
+        2 => frame,
+        4 => any::<prop::sample::Index>().prop_map(Hostile::Honest),
+        2 => prop::sample::select(vec![2, 4]).prop_map(Hostile::HonestHashes),
+        4 => Just(Hostile::Disk),
+        1 => Just(Hostile::Rejected),
+    ]
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
-
-    #[test]
-    fn an_honest_share_arrives_whole_and_once_whatever_is_lost_on_the_way(
-        sizes in sizes(),
-        present in prop::collection::hash_set(0..8_u32, 0..3),
-        partial in prop::collection::hash_set(messages::piece_ref(), 0..12),
-        vanishing in prop::collection::hash_map(0..8_u32, 0..3_u32, 0..3),
-        script in script(),
-    ) {
-        let files = Files::of(&sizes);
-        let mut world = World::new(files, present.clone(), partial.clone());
-        world.readable = vanishing;
-        for (what, how_much) in script {
-            world.step(what, how_much);
-        }
-        world.settle();
-
-        prop_assert!(world.fetch.is_complete());
-        prop_assert!(!world.fetch.is_waiting());
-        let progress = world.fetch.progress();
-        prop_assert_eq!(progress.bytes, progress.total);
-        prop_assert_eq!(progress.files, progress.files_total);
-        let gone = |entry: &u32| world.unavailable.contains(entry);
-        let arrived = (0_u32..).zip(&sizes).filter(|(entry, _)| !gone(entry));
-        prop_assert_eq!(progress.total, arrived.map(|(_, size)| size).sum::<u64>());
-        for piece in world.files.pieces() {
-            let came = world.came.get(&piece).copied().unwrap_or(0);
-            let several = sizes[piece.entry as usize] > PIECE_LEN;
-            if present.contains(&piece.entry) || several && partial.contains(&piece) {
-                prop_assert_eq!(came, 0, "{:?} was here from before", piece);
-            } else if gone(&piece.entry) {
-                prop_assert!(came <= 1, "{:?} came {} times", piece, came);
-            } else {
-                prop_assert_eq!(came, 1, "{:?}", piece);
-                prop_assert!(world.stored.contains(&piece));
-                prop_assert!(world.whole.contains(&piece.entry));
-            }
-        }
-    }
 
     #[test]
     fn a_hostile_sharer_never_panics_us_nor_hands_over_what_was_not_asked_for(
@@ -521,52 +155,6 @@ proptest! {
     }
 }
 
-#[derive(Clone, Debug)]
-enum Hostile {
-    Message(Message),
-    Frame(Frame),
-    /// All frames of one of the pieces that were asked for.
-    Honest(prop::sample::Index),
-    HonestHashes(u32),
-    /// The disk is done with something.
-    Disk,
-    /// The disk found something wrong.
-    Rejected,
-}
-
-fn hostile_steps() -> impl Strategy<Value = Hostile> {
-    let offset = prop_oneof![Just(0_u32), Just(FRAME_DATA as u32), any::<u32>()];
-    let length = prop_oneof![Just(1_usize), Just(700), Just(FRAME_DATA), 1..FRAME_DATA];
-    let frame = (messages::piece_ref(), offset, length).prop_map(|(piece, offset, length)| {
-        let data = Bytes::from(vec![9; length]);
-        Hostile::Frame(Frame {
-            piece,
-            offset,
-            data,
-        })
-    });
-    prop_oneof![
-        3 => messages::of_a_sharer().prop_map(Hostile::Message),
-        1 => messages::any_message().prop_map(Hostile::Message),
-        2 => frame,
-        4 => any::<prop::sample::Index>().prop_map(Hostile::Honest),
-        2 => prop::sample::select(vec![2, 4]).prop_map(Hostile::HonestHashes),
-        4 => Just(Hostile::Disk),
-        1 => Just(Hostile::Rejected),
-    ]
-}
-
-/// Hands over frames, up to the first that leads to something.
-fn deliver(fetch: &mut Fetch, frames: &[Frame]) -> Result<Option<FetchEvent>, FetchError> {
-    for frame in frames {
-        match fetch.handle_frame(frame.clone())? {
-            None => {}
-            event => return Ok(event),
-        }
-    }
-    Ok(None)
-}
-
 fn frame(entry: u32, piece: u32, offset: u32, data: &[u8]) -> Frame {
     Frame {
         piece: PieceRef { entry, piece },
@@ -577,23 +165,6 @@ fn frame(entry: u32, piece: u32, offset: u32, data: &[u8]) -> Frame {
 
 fn is_violation<T>(outcome: &Result<T, FetchError>) -> bool {
     matches!(outcome, Err(FetchError::Violation(_)))
-}
-
-#[test]
-fn thousands_of_small_files_are_asked_for_a_window_at_a_time() {
-    let files = Files::of(&[1; 3000]);
-    let mut world = World::new(files, HashSet::new(), HashSet::new());
-    let mut most = 0;
-    while (0..=6).fold(false, |any, what| {
-        let did = world.step(what, 100);
-        let out = world.to_read.len() + world.bulk.len() + world.jobs.len();
-        most = most.max(out);
-        did || any
-    }) {}
-    assert!(most <= WINDOW_PIECES, "{most} pieces at once");
-    assert!(most > WINDOW_PIECES / 2, "{most} pieces at once");
-    assert!(world.fetch.is_complete());
-    assert_eq!(world.whole.len(), 3000);
 }
 
 #[test]
@@ -792,7 +363,7 @@ fn lists_that_are_forged_cut_overlong_or_repeated_are_refused() {
         let mut fetch = Fetch::new(key().secret());
         let (last, before) = messages.split_last().unwrap();
         for message in before {
-            assert!(matches!(fetch.handle(message.clone()), Ok(_)));
+            assert!(fetch.handle(message.clone()).is_ok());
         }
         fetch.handle(last.clone())
     };
