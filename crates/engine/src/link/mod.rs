@@ -14,6 +14,8 @@ use passalong_proto::knock::{Candidate, CandidateKind, IceToken, MAX_CANDIDATES,
 use passalong_proto::wire::{BULK_CHANNEL, CONTROL_CHANNEL};
 use rtc_ice::mdns::MulticastDnsMode;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
 use webrtc::data_channel::{DataChannel, DataChannelEvent, RTCDataChannelInit};
 use webrtc::peer_connection::{
     CipherSuiteId, PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler,
@@ -35,6 +37,11 @@ const SAME_MACHINE_MTU: u32 = 8900;
 /// A pair of candidates is given up after this many checks of 200 ms: room for
 /// a reply code that a person carries by hand.
 const CHECKS: u16 = 150;
+
+/// How often a connection that may be relayed is woken: the library hands a
+/// relayed packet to its TURN client in one round of its loop and sends it in
+/// the next, which without other events begins 200 ms later.
+const RELAY_WAKE: Duration = Duration::from_millis(3);
 
 /// A STUN or TURN server, its host already resolved: name look-ups inside the
 /// connection would hold up its packets.
@@ -59,6 +66,14 @@ pub(crate) struct LinkSettings {
     pub(crate) relay_only: bool,
     /// Both ends are on this machine, as far as the knock could tell.
     pub(crate) same_machine: bool,
+}
+
+impl LinkSettings {
+    fn may_relay(&self) -> bool {
+        self.ice_servers
+            .iter()
+            .any(|server| server.url.starts_with("turn:"))
+    }
 }
 
 /// Why a link could not be made or went away.
@@ -91,6 +106,29 @@ pub(crate) struct Connecting {
     credentials: Credentials,
     peer_fingerprint: Option<[u8; 32]>,
     known_candidates: Vec<Candidate>,
+    waking: Option<Waking>,
+}
+
+/// Wakes a connection regularly for as long as this lives.
+struct Waking(JoinHandle<()>);
+
+impl Waking {
+    /// Setting a threshold to what it is already does nothing but wake.
+    fn start(channel: Arc<dyn DataChannel>) -> Waking {
+        Waking(tokio::spawn(async move {
+            let mut tick = tokio::time::interval(RELAY_WAKE);
+            tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
+            while channel.set_buffered_amount_low_threshold(0).await.is_ok() {
+                tick.tick().await;
+            }
+        }))
+    }
+}
+
+impl Drop for Waking {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// Candidates found so far.
@@ -149,6 +187,9 @@ impl Connecting {
         let offer = connection.create_offer(None).await?;
         connection.set_local_description(offer).await?;
         let credentials = local_credentials(&*connection).await?;
+        let waking = settings
+            .may_relay()
+            .then(|| Waking::start(Arc::clone(&control)));
         Ok(Connecting {
             connection,
             control,
@@ -158,6 +199,7 @@ impl Connecting {
             credentials,
             peer_fingerprint: None,
             known_candidates: Vec::new(),
+            waking,
         })
     }
 
@@ -172,6 +214,9 @@ impl Connecting {
         let answer = connection.create_answer(None).await?;
         connection.set_local_description(answer).await?;
         let credentials = local_credentials(&*connection).await?;
+        let waking = settings
+            .may_relay()
+            .then(|| Waking::start(Arc::clone(&control)));
         Ok(Connecting {
             connection,
             control,
@@ -181,6 +226,7 @@ impl Connecting {
             credentials,
             peer_fingerprint: Some(remote.fingerprint),
             known_candidates: remote.candidates.clone(),
+            waking,
         })
     }
 
@@ -281,6 +327,10 @@ impl Connecting {
             route,
             handle: LinkHandle {
                 connection: self.connection,
+                _waking: self
+                    .waking
+                    .filter(|_| route == Route::Relayed)
+                    .map(Arc::new),
             },
         })
     }
@@ -324,6 +374,7 @@ pub(crate) struct Link {
 #[derive(Clone)]
 pub(crate) struct LinkHandle {
     connection: Arc<dyn PeerConnection>,
+    _waking: Option<Arc<Waking>>,
 }
 
 impl LinkHandle {
