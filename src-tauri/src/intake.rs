@@ -12,7 +12,6 @@ use passalong_engine::api::{Audience, Id, Problem, ShareView};
 use serde::Serialize;
 use tauri::async_runtime::spawn;
 use tauri::{AppHandle, Emitter, Manager};
-use tokio::sync::broadcast::error::RecvError;
 
 use crate::clipboard::Clipboard;
 use crate::problem::gone;
@@ -87,14 +86,7 @@ pub(crate) fn receive(app: &AppHandle, intake: Intake) {
 /// invite if the settings say so.
 pub(crate) async fn share(app: &AppHandle, paths: Vec<PathBuf>) -> Result<Id, Problem> {
     let engine = app.state::<Engine>();
-    let mut events = engine.events();
     let id = engine.share(paths, None, Audience::Anyone).await?;
-    // The view of a share may come a moment after its id.
-    while find_share(&engine, &id).await.is_err() {
-        if let Err(RecvError::Closed) = events.recv().await {
-            return Err(gone());
-        }
-    }
     if engine.snapshot().await.settings.copy_invite {
         copy_invite(app, &id).await?;
     }

@@ -1,7 +1,7 @@
 //! The one window: opening it, files dropped on it, and closing it.
 //!
-//! A drop is read here and not in the page, because a path need not be
-//! Unicode. Closing asks the engine first what would be cut off.
+//! Drops are taken here, so that the page never handles a path. Closing asks
+//! the engine first what would be cut off.
 
 use std::time::Duration;
 

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { Desk } from "./desk.js";
 import { makeFile } from "./files.js";
-import { Person } from "./person.js";
+import { Person, app } from "./person.js";
 
 let desk, ana;
 
@@ -38,12 +38,12 @@ test("settings survive a restart", async () => {
 
 test("a second start hands its files to the window that is open", async () => {
   const file = await makeFile(desk.folder, "handed over.txt");
-  assert.equal(await ana.startAgain(file), 0);
+  assert.equal(await ana.startAgain([file]).ended, 0);
   await ana.seen("share-row", ({ text }) => text.includes("handed over.txt"));
 });
 
 test("a second start hands its link over too, and a bad one is explained", async () => {
-  assert.equal(await ana.startAgain("passalong:NOT-AN-INVITE"), 0);
+  assert.equal(await ana.startAgain(["passalong:NOT-AN-INVITE"]).ended, 0);
   const message = await ana.seen("problem-message");
   assert.equal(message.code, "notAnInvite");
 });
@@ -62,6 +62,12 @@ test("a folder chosen in the system's dialog is shared", async () => {
   await ana.seen("share-row", ({ text }) => text.includes("chosen folder"));
 });
 
+test("files copied in a file manager are shared with Ctrl+V", async () => {
+  await desk.copyFiles(await makeFile(desk.folder, "copied.txt"), await makeFile(desk.folder, "copied too.txt"));
+  await ana.press("ctrl+v");
+  await ana.seen("share-row", ({ text }) => text.includes("2 items"));
+});
+
 test("a share goes on after a restart, with the same code", async () => {
   const before = (await ana.look("share-code")).map(({ text }) => text);
   await ana.leave();
@@ -75,4 +81,18 @@ test("the QR picture of an invite opens in place", async () => {
   await ana.seen("qr-picture");
   const drawn = await ana.evaluate(() => document.querySelector('[data-testid="qr-picture"]').decode().then(() => true));
   assert.equal(drawn, true);
+});
+
+test("without a session bus, a second start says which folder is in use", async () => {
+  const again = ana.startAgain([], { DBUS_SESSION_BUS_ADDRESS: "unix:path=/nonexistent" });
+  const dialog = await desk.window("Passalong cannot start");
+  await desk.press(dialog, "Return");
+  assert.equal(await again.ended, 1);
+});
+
+test("asked to end by the system, it ends in order", async () => {
+  const ben = desk.start(app, ["--data-dir", join(desk.folder, "ben"), "--bind", "127.0.0.1", "--no-lan", "--name", "Ben"]);
+  await desk.window("Ben · Passalong");
+  ben.child.kill("SIGTERM");
+  assert.equal(await ben.ended, 0);
 });

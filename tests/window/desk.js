@@ -7,13 +7,15 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { promisify } from "node:util";
 import { Lines, until } from "./wait.js";
 
 const run = promisify(execFile);
 const here = fileURLToPath(new URL(".", import.meta.url));
 
+/** The system's own Python is the one that has GTK. */
+const PYTHON = "/usr/bin/python3";
 /** Where the drag source shows: below the windows, which are 800 high. */
 const SOURCE = { x: 900, y: 960 };
 
@@ -105,8 +107,7 @@ export class Desk {
   /** Drags files from a window of their own onto the middle of another. */
   async drag(paths, window, over = async () => {}) {
     const { x, y } = SOURCE;
-    // Debian's own Python is the one that has GTK.
-    const source = this.start("/usr/bin/python3", [join(here, "drag_source.py"), `${x}`, `${y}`, ...paths]);
+    const source = this.start(PYTHON, [join(here, "drag_source.py"), `${x}`, `${y}`, ...paths.map(address)]);
     const heard = (word) => source.lines.next(`the drag source saying "${word}"`, (line) => line === word);
     await heard("shown");
     await this.xdotool("mousemove", "--sync", `${x + 60}`, `${y + 30}`);
@@ -126,6 +127,12 @@ export class Desk {
   /** Writes a picture of a window, as the screen shows it. */
   async picture(window, file) {
     await run("import", ["-window", window, `png:${file}`], { env: this.env });
+  }
+
+  /** Puts files on the clipboard, as a file manager would. */
+  async copyFiles(...paths) {
+    const source = this.start(PYTHON, [join(here, "clipboard_source.py"), ...paths.map(address)]);
+    await source.lines.next("the files to be on the clipboard", (line) => line === "copied");
   }
 
   /** What xdotool does with the mouse, the keyboard and the windows. */
@@ -148,6 +155,9 @@ export class Desk {
     }
   }
 }
+
+/** The file: address of a path. */
+const address = (path) => pathToFileURL(path).href;
 
 /** Ends a process that this desk started. */
 export async function stop({ child, ended }) {

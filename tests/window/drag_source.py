@@ -1,16 +1,13 @@
 """A small window to drag files out of, as a file manager would.
 
-Usage: drag_source.py X Y PATH...
+Usage: drag_source.py X Y URI...
 
-Offers the paths as text/uri-list. Writes one word a line to its output as
+Offers file: addresses as text/uri-list. Writes one word a line to its output as
 things happen: shown, begun, accepted (the window under the pointer would take
 the files), refused, finished, cancelled.
 """
 
-import os
 import sys
-from pathlib import Path
-from urllib.parse import quote_from_bytes
 
 import gi
 
@@ -24,7 +21,7 @@ def say(word):
 
 
 def offer(_widget, _context, data, _info, _time):
-    data.set_uris(["file://" + quote_from_bytes(os.fsencode(path)) for path in paths])
+    data.set_uris(uris)
 
 
 def begin(_widget, context):
@@ -39,7 +36,7 @@ def begin(_widget, context):
 
 
 x, y = int(sys.argv[1]), int(sys.argv[2])
-paths = [Path(path).absolute() for path in sys.argv[3:]]
+uris = sys.argv[3:]
 
 handle = Gtk.EventBox()
 handle.add(Gtk.Label(label="Drag me"))

@@ -9,7 +9,8 @@ import { until } from "./wait.js";
 import { Page, answers } from "./webdriver.js";
 
 const top = fileURLToPath(new URL("../..", import.meta.url));
-const app = join(top, "target/debug/passalong-app");
+/** The app under test. */
+export const app = join(top, "target/debug/passalong-app");
 const driver = join(top, "target/tools/bin/tauri-driver");
 export const screenshots = join(top, "target/screenshots");
 
@@ -88,10 +89,9 @@ export class Person {
     await stop(this.#driver);
   }
 
-  /** Starts the app a second time with the same data folder; resolves when that process ended. */
-  async startAgain(...given) {
-    const again = this.#desk.start(app, [...this.args, ...given], { HOME: this.#home });
-    return again.ended;
+  /** Starts the app once more with the same data folder; `ended` is its exit code. */
+  startAgain(given = [], env = {}) {
+    return this.#desk.start(app, [...this.args, ...given], { HOME: this.#home, ...env });
   }
 
   /** Drags files onto the window. */
@@ -106,6 +106,14 @@ export class Person {
 
   click(selector) {
     return this.#page.click(selector.startsWith("[") ? selector : by(selector));
+  }
+
+  /** Clicks every button of a kind that goes away when it was clicked. */
+  async clickAway(testid) {
+    for (let { length } = await this.look(testid); length > 0; length -= 1) {
+      await this.click(testid);
+      await until(`one ${testid} less`, async () => (await this.look(testid)).length < length);
+    }
   }
 
   type(testid, text) {

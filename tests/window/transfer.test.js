@@ -1,7 +1,7 @@
 // The main job, from one real window to another: drop, invite, paste, receive.
 
 import assert from "node:assert/strict";
-import { readdir } from "node:fs/promises";
+import { mkdir, readdir } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { after, before, test } from "node:test";
 import { Desk } from "./desk.js";
@@ -32,8 +32,8 @@ async function anaOffers(...paths) {
 /** Removes what is over from both windows, so that the next test sees its own rows only. */
 async function clear(...people) {
   for (const person of people) {
-    for (const row of await person.look("stop-sharing")) if (row) await person.click("stop-sharing");
-    while ((await person.look("forget-button")).length > 0) await person.click("forget-button");
+    await person.clickAway("stop-sharing");
+    await person.clickAway("forget-button");
     await person.gone("share-row");
     await person.gone("transfer-row");
   }
@@ -71,6 +71,38 @@ test("several things dropped together arrive together", async () => {
   await benIs("done");
   const names = await readdir(ben.downloads, { recursive: true });
   assert.ok(["one.txt", "two.txt"].every((name) => names.some((path) => basename(path) === name)), names.join());
+  await clear(ana, ben);
+});
+
+test("only what is chosen is fetched, into the folder that is chosen", async () => {
+  const [tea, coffee] = [await makeFile(desk.folder, "tea.txt", "tea"), await makeFile(desk.folder, "coffee.txt")];
+  const link = await anaOffers(tea, coffee);
+  await ben.type("paste-field", link);
+  await ben.click("get-button");
+  await ben.seen("tree-row", ({ name }) => name === "coffee.txt");
+  await ben.click('[data-name="coffee.txt"]');
+  await ben.seen("chosen", ({ text }) => text.includes("1 file"));
+  const elsewhere = join(desk.folder, "elsewhere");
+  await mkdir(elsewhere);
+  await ben.click("change-destination");
+  await desk.fillDialog("Save to", elsewhere);
+  await ben.seen("destination", ({ text }) => text === elsewhere);
+  await ben.click("accept-button");
+  await benIs("done");
+  const names = (await readdir(elsewhere, { recursive: true })).map((path) => basename(path));
+  assert.ok(names.includes("tea.txt") && !names.includes("coffee.txt"), names.join());
+  await clear(ana, ben);
+});
+
+test("an invite for one person is over once that person has everything", async () => {
+  await anaOffers(await makeFile(desk.folder, "secret.txt"));
+  await ana.evaluate(() => document.querySelector('[data-testid="audience-onePerson"]').click());
+  await ana.seen("audience-sentence", ({ text }) => text.startsWith("The first person"));
+  await ben.press("ctrl+v");
+  await ben.seen("accept-sheet");
+  await ben.press("Return");
+  await benIs("done");
+  await ana.seen("share-state", ({ state }) => state === "delivered");
   await clear(ana, ben);
 });
 
