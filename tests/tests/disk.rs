@@ -204,3 +204,67 @@ async fn shares_come_back_under_the_same_code_and_downloads_go_on_where_they_wer
         .await;
     assert!(fs::read(ben.downloads().join("big.bin")).expect("a file") == bytes(7, 300 << 20));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_were_changed_and_shared_again_are_offered_anew() {
+    let (ana, ben) = (Person::new("Ana").await, Person::new("Ben").await);
+    let path = ana.write("note.txt", b"first");
+    let share = ana.share(&[path.clone()]).await;
+    let id = ben.open(&share.link).await.expect("an invite");
+    ben.transfer_until(&id, |t| t.state == TransferState::Offered)
+        .await;
+    fs::write(&path, b"second thoughts").expect("changed");
+    let ana = ana.restart().await;
+    let again = ana.share(&[path.clone()]).await;
+    assert_eq!(again.code, share.code);
+    ben.open(&again.link).await.expect("the new address");
+    let failed = ben.transfer_until(&id, |t| is_over(&t.state)).await;
+    let TransferState::Failed { problem, .. } = failed.state else {
+        panic!("{:?}", failed.state)
+    };
+    assert_eq!(problem.code, ProblemCode::Stopped, "{problem:?}");
+    ben.engine.retry(&id).await.expect("tried again");
+    ben.transfer_until(&id, |t| t.state == TransferState::Offered && t.bytes == 15)
+        .await;
+    ben.engine
+        .accept(&id, Selection::All)
+        .await
+        .expect("accepted");
+    ben.transfer_until(&id, |t| matches!(t.state, TransferState::Done { .. }))
+        .await;
+    assert_eq!(
+        fs::read(ben.downloads().join("note.txt")).expect("a file"),
+        b"second thoughts"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn removing_the_row_of_a_failed_transfer_removes_what_is_unfinished() {
+    let (ana, ben) = (Person::new("Ana").await, Person::new("Ben").await);
+    let share = ana
+        .share(&[ana.write("big.bin", &bytes(3, 200 << 20))])
+        .await;
+    let id = ben.open(&share.link).await.expect("an invite");
+    ben.transfer_until(&id, |t| t.state == TransferState::Offered)
+        .await;
+    ben.engine
+        .accept(&id, Selection::All)
+        .await
+        .expect("accepted");
+    ben.transfer_until(
+        &id,
+        |t| matches!(&t.state, TransferState::Receiving { progress } if progress.bytes > 0),
+    )
+    .await;
+    ana.engine.stop_share(&share.id).await.expect("stopped");
+    ben.transfer_until(&id, |t| matches!(t.state, TransferState::Failed { .. }))
+        .await;
+    assert_eq!(
+        tree(&ben.downloads()).len(),
+        2,
+        "kept, in case of another try"
+    );
+    ben.engine.forget(&id).await.expect("removed");
+    assert_eq!(tree(&ben.downloads()).len(), 0);
+    assert!(ben.engine.snapshot().await.transfers.is_empty());
+}

@@ -220,6 +220,10 @@ impl Engine {
         }
         let task = lock(&self.inner.transfers).remove(id);
         if let Some(task) = task {
+            if matches!(transfer.state, TransferState::Failed { .. }) {
+                // Nobody will go on with it, so what is unfinished goes too.
+                let _ = ask(&task, transfer::Command::Cancel).await;
+            }
             let (closed, done) = oneshot::channel();
             if task.send(transfer::Command::Close(closed)).await.is_ok() {
                 let _ = done.await;

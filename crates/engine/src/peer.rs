@@ -24,9 +24,9 @@ use crate::api::Route;
 use crate::link::{Channel, Link, LinkHandle};
 
 /// A peer that says nothing for this long is gone.
-pub(crate) const SILENCE: Duration = Duration::from_secs(8);
+pub(crate) const SILENCE: Duration = Duration::from_secs(6);
 /// How often a side with nothing to say says so.
-const ALIVE: Duration = Duration::from_secs(2);
+const ALIVE: Duration = Duration::from_millis(1500);
 /// How long the other side may take to say who it is.
 const GREETING: Duration = Duration::from_secs(10);
 /// Longest wait for a goodbye to be acknowledged.

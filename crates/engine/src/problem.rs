@@ -78,6 +78,15 @@ impl Problem {
         )
     }
 
+    /// The sharer shared other files under the same invite.
+    pub(crate) fn changed() -> Self {
+        Problem::new(
+            ProblemCode::Stopped,
+            "The files of this share were changed since you saw the list.",
+            "Try again to see the new list. What is here already is not fetched twice.",
+        )
+    }
+
     /// What the peer sent is corrupt or hostile.
     pub(crate) fn corrupt(what: impl std::fmt::Display) -> Self {
         Problem::new(
@@ -145,7 +154,7 @@ pub fn size(bytes: u64) -> String {
         value /= 1000.0;
         unit += 1;
     }
-    if value < 9.95 {
+    if value < 99.95 {
         format!("{value:.1} {}", UNITS[unit])
     } else {
         format!("{value:.0} {}", UNITS[unit])
@@ -163,7 +172,8 @@ mod tests {
         assert_eq!(size(1000), "1.0 kB");
         assert_eq!(size(4_200_000_000), "4.2 GB");
         assert_eq!(size(999_600), "1.0 MB");
-        assert_eq!(size(84_000_000), "84 MB");
-        assert_eq!(size(u64::MAX), "18 EB");
+        assert_eq!(size(12_560_000_000), "12.6 GB");
+        assert_eq!(size(840_000_000), "840 MB");
+        assert_eq!(size(u64::MAX), "18.4 EB");
     }
 }

@@ -19,7 +19,6 @@ use std::time::Duration;
 use passalong_proto::fetch::{Fetch, FetchError, FetchEvent};
 use passalong_proto::invite::Invite;
 use passalong_proto::keys::Role;
-use passalong_proto::manifest::EntryKind;
 use passalong_proto::wire::{Farewell, Message};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -99,6 +98,7 @@ pub(crate) fn start(
         disk: None,
         accepted: None,
         finishing: false,
+        outdated: false,
         wanted: Vec::new(),
         already_here: 0,
         last_piece: Instant::now(),
@@ -129,6 +129,8 @@ struct Transfer {
     accepted: Option<Instant>,
     /// The disk was told that everything is here.
     finishing: bool,
+    /// The list that is here is not the sharer's any more.
+    outdated: bool,
     wanted: Vec<u32>,
     already_here: u32,
     last_piece: Instant,
@@ -338,6 +340,7 @@ impl Transfer {
                             }
                         }
                         Err(error) => {
+                            self.outdated = matches!(error, FetchError::OtherManifest);
                             self.fail(fetch_problem(&error), true);
                             peer.leave(Farewell::Protocol).await;
                             return self.after_link(Next::Rest);
@@ -726,13 +729,6 @@ impl Transfer {
         manifest: &Arc<passalong_proto::manifest::Manifest>,
         wanted: Vec<u32>,
     ) -> Result<(), Problem> {
-        let needed: u64 = wanted
-            .iter()
-            .filter_map(|index| match manifest.entries()[*index as usize].kind {
-                EntryKind::File { size, .. } => Some(size),
-                EntryKind::Folder { .. } => None,
-            })
-            .sum();
         let cancelled = Arc::new(AtomicBool::new(false));
         let plan = Plan {
             root: self.destination.clone(),
@@ -751,7 +747,7 @@ impl Transfer {
         self.accepted = Some(Instant::now());
         self.set(TransferState::Checking {
             done_bytes: 0,
-            total_bytes: needed.min(1),
+            total_bytes: 0,
         });
         Ok(())
     }
@@ -806,10 +802,15 @@ impl Transfer {
         if !can {
             return Err(Problem::out_of_turn("it is over"));
         }
-        let resumed = matches!(self.view.state, TransferState::Failed { .. });
+        let outdated = std::mem::take(&mut self.outdated);
+        let resumed = matches!(self.view.state, TransferState::Failed { .. }) && !outdated;
         let accepted = self.accepted.take().is_some();
         let wanted = std::mem::take(&mut self.wanted);
-        self.fetch = self.fetch.again();
+        self.fetch = if outdated {
+            Fetch::new(self.invite.secret)
+        } else {
+            self.fetch.again()
+        };
         self.finishing = false;
         self.view.problems.clear();
         self.set(TransferState::Connecting {
@@ -854,7 +855,10 @@ async fn next_done(disk: &mut Option<Disk>) -> Option<Done> {
 }
 
 fn fetch_problem(error: &FetchError) -> Problem {
-    Problem::corrupt(error)
+    match error {
+        FetchError::OtherManifest => Problem::changed(),
+        _ => Problem::corrupt(error),
+    }
 }
 
 fn destination_view(dir: &Path) -> Destination {
