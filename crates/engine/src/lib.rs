@@ -9,6 +9,7 @@ pub mod api;
 mod board;
 mod config;
 mod context;
+pub mod doctor;
 mod engine;
 mod host;
 mod ice;
