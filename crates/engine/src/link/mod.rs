@@ -456,7 +456,6 @@ async fn build(settings: &LinkSettings) -> Result<Built, LinkError> {
             urls: vec![server.url.clone()],
             username: server.username.clone(),
             credential: server.password.clone(),
-            ..Default::default()
         })
         .collect();
     let policy = if settings.relay_only {
