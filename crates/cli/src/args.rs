@@ -98,6 +98,10 @@ pub(crate) struct Share {
     #[arg(long)]
     pub(crate) once: bool,
 
+    /// Take reply codes on standard input, for people who cannot be reached otherwise
+    #[arg(long)]
+    pub(crate) by_hand: bool,
+
     /// What to share; without any, all that this data folder offered before
     #[arg(value_name = "PATH")]
     pub(crate) paths: Vec<PathBuf>,
@@ -123,9 +127,14 @@ pub(crate) struct Get {
     #[arg(long)]
     pub(crate) stay: bool,
 
+    /// Print a reply code to send to the person who shares, take their answer code on standard
+    /// input, and wait ten minutes for it: for computers that cannot reach each other otherwise
+    #[arg(long)]
+    pub(crate) by_hand: bool,
+
     /// Seconds without anybody connected before giving up
-    #[arg(long, value_name = "SECONDS", default_value_t = 30, hide = true)]
-    patience: u64,
+    #[arg(long, value_name = "SECONDS", hide = true)]
+    patience: Option<u64>,
 
     /// The code or link that you were sent
     #[arg(value_name = "INVITE", required = true, num_args = 1..)]
@@ -187,7 +196,8 @@ impl Get {
 
     /// How long to wait for somebody to be connected.
     pub(crate) fn patience(&self) -> Duration {
-        Duration::from_secs(self.patience)
+        let usual = if self.by_hand { 600 } else { 30 };
+        Duration::from_secs(self.patience.unwrap_or(usual))
     }
 }
 

@@ -17,6 +17,7 @@ use passalong_proto::knock;
 use tokio::time::Instant;
 
 use crate::args::{self, Global};
+use crate::by_hand::{self, Typed};
 use crate::output::{self, Event, Output, Step};
 use crate::wait::{Events, Interrupt};
 use crate::{Ended, only};
@@ -123,10 +124,18 @@ async fn fetch(
         said: "",
     };
     output.say("Looking for the person who shares this…");
+    let mut typed = Typed::when(fetching.args.by_hand);
+    if fetching.args.by_hand {
+        by_hand::offer_reply(engine, &fetching.id, output).await;
+    }
     loop {
         let given_up = fetching.alone_since.map(|since| since + patience);
         let event = tokio::select! {
             event = events.next() => event,
+            code = typed.code() => {
+                by_hand::take(engine, code, output).await;
+                continue;
+            }
             () = until(given_up) => return Err(fetching.nobody(patience)),
             () = interrupt.asked() => {
                 output.clear();
@@ -425,7 +434,8 @@ impl Fetching<'_> {
                 ProblemCode::Unreachable,
                 format!("Nobody answered within {seconds} s. {}", self.tried()),
                 "Check that Passalong is open at the other end, and use the whole link rather \
-                 than the code. If it stays: passalong doctor.",
+                 than the code. Where no way leads there, get --by-hand gives a reply code to \
+                 send to them; passalong doctor says more.",
             ),
         }
     }

@@ -6,6 +6,7 @@
 
 mod args;
 mod bench;
+mod by_hand;
 mod doctor;
 mod get;
 mod only;

@@ -59,6 +59,10 @@ pub(crate) enum Event<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         device: Option<&'a str>,
     },
+    /// With `--by-hand`: the code to send to the person who shares.
+    Reply { code: &'a str },
+    /// With `--by-hand`: the code to send back to the person who fetches.
+    Answer { code: &'a str },
     /// Something `doctor` found.
     Finding {
         level: &'a str,
@@ -198,8 +202,10 @@ impl Output {
         let passed = subject.part < part;
         subject.part = part;
         if let Some(bar) = &subject.bar {
-            bar.set_length(step.total);
-            bar.set_position(step.bytes);
+            bar.update(|state| {
+                state.set_len(step.total);
+                state.set_pos(step.bytes);
+            });
             bar.set_message(step.describe());
         } else if self.json {
             self.event(Event::Progress {

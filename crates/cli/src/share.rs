@@ -15,6 +15,7 @@ use passalong_engine::{Engine, size};
 
 use crate::Ended;
 use crate::args::{self, Global};
+use crate::by_hand::{self, Typed};
 use crate::output::{self, Event, Output, Step};
 use crate::wait::{Events, Interrupt};
 
@@ -68,9 +69,14 @@ async fn offer(
     };
     let mut events = Events::of(engine).await;
     let mut shares: HashMap<Id, Watched> = HashMap::new();
+    let mut typed = Typed::when(args.by_hand);
     loop {
         let event = tokio::select! {
             event = events.next() => event,
+            code = typed.code() => {
+                by_hand::take(engine, code, output).await;
+                continue;
+            }
             () = interrupt.asked() => {
                 output.clear();
                 output.say("Ended. The same command offers it again under the same invite.");
@@ -83,8 +89,14 @@ async fn offer(
         if !watched.contains(&share.id) {
             continue;
         }
+        let name = share.name.clone();
         let known = shares.entry(share.id.clone()).or_default();
-        known.look(share, output);
+        let ended = known.look(share, output);
+        if let Some(Err(problem)) = ended
+            && watched.len() > 1
+        {
+            output.note(&format!("“{name}” is not offered: {}", problem.message));
+        }
         let all = || shares.values().filter_map(|watched| watched.over.as_ref());
         if all().count() == watched.len() {
             let failed = all().find_map(|over| over.clone().err());
@@ -96,12 +108,8 @@ async fn offer(
 /// The shares that this data folder offered before and has not stopped.
 async fn kept(engine: &Engine) -> Vec<Id> {
     let shares = engine.snapshot().await.shares;
-    let open = |share: &ShareView| {
-        matches!(
-            share.state,
-            ShareState::Preparing { .. } | ShareState::Ready
-        )
-    };
+    let open =
+        |share: &ShareView| !matches!(share.state, ShareState::Stopped | ShareState::Delivered);
     shares.into_iter().filter(open).map(|s| s.id).collect()
 }
 
@@ -133,9 +141,10 @@ struct Seen {
 }
 
 impl Watched {
-    fn look(&mut self, share: ShareView, output: &mut Output) {
+    /// Takes in how the share stands; says how it ended if it just did.
+    fn look(&mut self, share: ShareView, output: &mut Output) -> Option<&Result<(), Problem>> {
         if self.over.is_some() {
-            return;
+            return None;
         }
         if !self.invited {
             self.invited = true;
@@ -176,6 +185,7 @@ impl Watched {
             }
             ShareState::Preparing { .. } | ShareState::Ready => None,
         };
+        self.over.as_ref()
     }
 
     fn hashing(&mut self, name: &str, bytes: u64, total: u64, output: &mut Output) {

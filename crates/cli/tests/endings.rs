@@ -1,6 +1,8 @@
 //! How commands end when something is in the way: the exit code, and an error
 //! that says what and what to do.
 
+#![allow(clippy::expect_used)]
+
 mod support;
 
 use std::fs;
@@ -43,6 +45,16 @@ fn an_invite_of_ones_own_is_refused() {
     share.interrupt();
     assert_eq!(share.finish().code, Some(130));
     error(&ana.get(&[&link]), 3, "ownInvite");
+}
+
+#[test]
+fn what_is_for_one_person_is_taken_by_the_first() {
+    let (ana, ben, eva) = (Person::new(), Person::new(), Person::new());
+    ana.write("film.mkv", &support::bytes(5, 300_000_000));
+    let (_share, link) = ana.share(&["--once", "film.mkv"]);
+    let mut first = ben.run(&["--json", "get", "--to", "out", &link]);
+    first.event_with("progress", |p| p["bytes"].as_u64() > Some(0));
+    error(&eva.get(&[&link]), 5, "taken");
 }
 
 #[test]
@@ -115,6 +127,33 @@ fn a_folder_of_nothing_but_links_cannot_be_shared() {
 fn nothing_shared_before_is_nothing_to_share_again() {
     let ended = Person::new().run(&["--json", "share"]).finish();
     error(&ended, 2, "usage");
+}
+
+#[test]
+fn one_share_that_is_gone_keeps_nobody_from_the_others() {
+    let ana = Person::new();
+    for name in ["a.txt", "b.txt"] {
+        ana.write(name, b"hello");
+        let (mut share, _) = ana.share(&[name]);
+        share.event("manifest");
+        share.interrupt();
+        assert_eq!(share.finish().code, Some(130));
+    }
+    fs::remove_file(ana.path("a.txt")).expect("removed");
+    let mut share = ana.run(&["--json", "share"]);
+    let manifest = share.event("manifest");
+    assert_eq!(manifest["name"], "b.txt");
+    share.interrupt();
+    let ended = share.finish();
+    assert_eq!(ended.code, Some(130), "{ended:#?}");
+
+    fs::remove_file(ana.path("b.txt")).expect("removed");
+    let ended = ana.run(&["--json", "share"]).finish();
+    error(&ended, 6, "disk");
+    for name in ["a.txt", "b.txt"] {
+        let told = format!("“{name}” is not offered");
+        assert!(ended.stderr.contains(&told), "{ended:#?}");
+    }
 }
 
 #[test]

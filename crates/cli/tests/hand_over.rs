@@ -1,5 +1,7 @@
 //! Files go from `share` to `get`, whole and unchanged.
 
+#![allow(clippy::expect_used)]
+
 mod support;
 
 use std::fs;
@@ -282,4 +284,30 @@ fn whoever_stays_passes_it_along() {
     assert_eq!(fs::read(eva.path("out/a.txt")).expect("a file"), b"hello");
     staying.interrupt();
     assert_eq!(staying.finish().code, Some(130));
+}
+
+#[test]
+fn codes_carried_by_hand_lead_together_where_the_invite_does_not() {
+    let (ana, ben) = (Person::new(), Person::new());
+    ana.write("a.txt", b"hello");
+    let (mut share, link) = ana.share(&["--by-hand", "a.txt"]);
+    let (code, _) = link.split_once('?').expect("addresses");
+    let mut get = ben.run(&["--json", "get", "--by-hand", "--to", "out", code]);
+    let reply = get.event("reply");
+    share.type_in("what is this for?");
+    share.type_in(reply["code"].as_str().expect("a code"));
+    let answer = share.event("answer");
+    get.type_in(answer["code"].as_str().expect("a code"));
+    let got = get.finish();
+    assert_eq!(got.code, Some(0), "{got:#?}");
+    assert_eq!(fs::read(ben.path("out/a.txt")).expect("a file"), b"hello");
+    share.event("complete");
+    share.interrupt();
+    let ended = share.finish();
+    assert!(
+        ended
+            .stderr
+            .contains("neither a reply code nor an answer code"),
+        "{ended:#?}"
+    );
 }

@@ -4,11 +4,11 @@
 //! prints what is expected or ends, and a test that waits too long fails.
 
 // Each test file includes this and uses its part of it.
-#![allow(dead_code, unreachable_pub)]
+#![allow(dead_code, unreachable_pub, clippy::expect_used)]
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
@@ -154,6 +154,13 @@ impl Running {
         let start = format!("{{\"event\":\"{kind}\"");
         let line = self.line(|line| line.starts_with(&start) && wanted(&parse(line)));
         parse(&line)
+    }
+
+    /// Types a line.
+    pub fn type_in(&mut self, line: &str) {
+        let stdin = self.child.stdin.as_mut().expect("stdin");
+        // A command that has ended reads no more, and needs no more.
+        let _ = writeln!(stdin, "{line}");
     }
 
     /// Presses Ctrl-C.
