@@ -207,17 +207,19 @@ impl Rate {
         self.bytes += bytes;
     }
 
-    /// Folds what was counted since the last call into the rate.
+    /// Folds what was counted since the last call into the rate. Waiting for
+    /// the first byte does not count as slowness.
     pub(crate) fn tick(&mut self) -> u64 {
+        if self.smoothed.is_none() && self.bytes == 0 {
+            self.since = Instant::now();
+            return 0;
+        }
         let elapsed = self.since.elapsed().as_secs_f64();
         if elapsed >= 0.2 {
             let current = self.bytes as f64 / elapsed;
             let weight = 1.0 - (-elapsed / Self::WINDOW).exp();
-            self.smoothed = match self.smoothed {
-                None if self.bytes == 0 => None,
-                None => Some(current),
-                Some(smoothed) => Some(smoothed + (current - smoothed) * weight),
-            };
+            let before = self.smoothed.unwrap_or(current);
+            self.smoothed = Some(before + (current - before) * weight);
             self.bytes = 0;
             self.since = Instant::now();
         }
@@ -228,5 +230,25 @@ impl Rate {
     /// Forgets the past: a new connection has a rate of its own.
     pub(crate) fn reset(&mut self) {
         *self = Rate::new();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_rate_counts_from_the_first_byte_and_follows_slowly() {
+        let mut rate = Rate::new();
+        tokio::time::advance(Duration::from_secs(60)).await;
+        assert_eq!(rate.tick(), 0);
+        rate.add(1_000_000);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(rate.tick(), 1_000_000);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        let fading = rate.tick();
+        assert!((500_000..1_000_000).contains(&fading), "{fading}");
+        rate.reset();
+        assert_eq!(rate.tick(), 0);
     }
 }
