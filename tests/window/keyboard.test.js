@@ -40,7 +40,7 @@ test("files named at start are shared, and Tab and Enter copy their invite", asy
 test("Ctrl+V anywhere opens the offer, and Esc declines it", async () => {
   await tabTo(ben, "choose-folder");
   await ben.press("ctrl+v");
-  await ben.seen("accept-sheet");
+  await ben.offered();
   await ben.press("Escape");
   await ben.gone("accept-sheet");
   await ben.seen("transfer-state", ({ state }) => state === "declined");
@@ -49,7 +49,7 @@ test("Ctrl+V anywhere opens the offer, and Esc declines it", async () => {
 
 test("pasting again and Enter accepts it", async () => {
   await ben.press("ctrl+v");
-  await ben.seen("accept-sheet");
+  await ben.offered();
   await ben.seen("accept-button", ({ focused }) => focused);
   await ben.press("Return");
   await ben.seen("transfer-state", ({ state }) => state === "done");

@@ -132,6 +132,7 @@ export class Person {
         text: element.textContent.trim().replace(/\s+/g, " "),
         value: element.value,
         focused: element.contains(document.activeElement),
+        disabled: element.disabled === true || element.ariaDisabled === "true",
         ...element.dataset,
       }));
     }, by(testid));
@@ -154,6 +155,12 @@ export class Person {
   /** Waits until nothing shows under a test id. */
   gone(testid, ms) {
     return until(`no ${testid} in ${this.#name}'s window`, async () => (await this.look(testid)).length === 0, ms);
+  }
+
+  /** Waits until an offer can be accepted, and returns the sheet. */
+  async offered(ms) {
+    await this.seen("accept-button", ({ disabled }) => !disabled, ms);
+    return this.seen("accept-sheet");
   }
 
   /** Keeps a picture of the page among the build's results. */

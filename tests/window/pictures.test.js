@@ -43,7 +43,7 @@ async function tell(desk, sharing, receiving) {
   await ben.picture("typo");
 
   await ben.press("ctrl+a", "ctrl+v");
-  await ben.seen("accept-sheet");
+  await ben.offered();
   await ben.picture("offered");
   await ben.click("accept-button");
   await ben.seen("transfer-state", ({ state }) => state === "done");
@@ -54,7 +54,7 @@ async function tell(desk, sharing, receiving) {
 
   await ana.drop([await makeLargeFile(desk.folder, "film.mkv"), await makeFile(desk.folder, "read me.txt")]);
   await ben.press("ctrl+v");
-  await ben.seen("accept-sheet", undefined, 60_000);
+  await ben.offered(60_000);
   await ben.click("accept-button");
   await ben.seen("transfer-state", ({ state }) => state === "receiving");
   await ben.seen("transfer-progress", ({ text }) => /left/.test(text));

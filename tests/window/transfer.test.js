@@ -45,7 +45,7 @@ test("a folder dropped on one window arrives whole through the other", async () 
   await ana.seen("status-line", ({ text }) => text.includes("Invite copied"));
 
   await ben.press("ctrl+v");
-  const sheet = await ben.seen("accept-sheet");
+  const sheet = await ben.offered();
   assert.match(sheet.text, /Ana.*Holiday photos/);
   assert.match(sheet.text, /4 files/);
   assert.deepEqual(await readdir(ben.downloads), [], "nothing is written before it is accepted");
@@ -66,7 +66,7 @@ test("several things dropped together arrive together", async () => {
   const link = await anaOffers(one, two);
   await ben.type("paste-field", `  ${link} `);
   await ben.click("get-button");
-  await ben.seen("accept-sheet");
+  await ben.offered();
   await ben.click("accept-button");
   await benIs("done");
   const names = await readdir(ben.downloads, { recursive: true });
@@ -99,7 +99,7 @@ test("an invite for one person is over once that person has everything", async (
   await ana.evaluate(() => document.querySelector('[data-testid="audience-onePerson"]').click());
   await ana.seen("audience-sentence", ({ text }) => text.startsWith("The first person"));
   await ben.press("ctrl+v");
-  await ben.seen("accept-sheet");
+  await ben.offered();
   await ben.press("Return");
   await benIs("done");
   await ana.seen("share-state", ({ state }) => state === "delivered");
@@ -110,7 +110,7 @@ test("declining writes nothing and tells the sharer", async () => {
   const link = await anaOffers(await makeFile(desk.folder, "unwanted.txt"));
   await ben.type("paste-field", link);
   await ben.click("get-button");
-  await ben.seen("accept-sheet");
+  await ben.offered();
   await ben.click("decline-button");
   await benIs("declined");
   await ben.gone("accept-sheet");
@@ -135,7 +135,7 @@ test("closing while somebody still receives asks first, and cancelling leaves no
   const link = await anaOffers(await makeLargeFile(desk.folder, "film.mkv"));
   await ben.type("paste-field", link);
   await ben.click("get-button");
-  await ben.seen("accept-sheet", undefined, 60_000);
+  await ben.offered(60_000);
   await ben.click("accept-button");
   await benIs("receiving");
   await ana.press("alt+F4");
