@@ -129,6 +129,13 @@ export class Desk {
     await run("import", ["-window", window, `png:${file}`], { env: this.env });
   }
 
+  /** Starts a notification daemon and a file manager that only say what they are asked. */
+  async services() {
+    const services = this.start(PYTHON, [join(here, "session_services.py")]);
+    await services.lines.next("the session's services", (line) => line === "ready");
+    return services.lines;
+  }
+
   /** Puts files on the clipboard, as a file manager would. */
   async copyFiles(...paths) {
     const source = this.start(PYTHON, [join(here, "clipboard_source.py"), ...paths.map(address)]);

@@ -99,6 +99,11 @@ export class Person {
     return this.#desk.drag(paths, this.#window, over);
   }
 
+  /** Brings the window to the front, and the focus away from the others. */
+  raise() {
+    return this.#desk.xdotool("windowactivate", "--sync", this.#window);
+  }
+
   /** Presses keys in the window. */
   press(...keys) {
     return this.#desk.press(this.#window, ...keys);

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { mkdir, readdir } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { after, before, test } from "node:test";
+import { pathToFileURL } from "node:url";
 import { Desk } from "./desk.js";
 import { assertSame, makeFile, makeHoliday, makeLargeFile } from "./files.js";
 import { Person } from "./person.js";
@@ -71,6 +72,20 @@ test("several things dropped together arrive together", async () => {
   await benIs("done");
   const names = await readdir(ben.downloads, { recursive: true });
   assert.ok(["one.txt", "two.txt"].every((name) => names.some((path) => basename(path) === name)), names.join());
+  await clear(ana, ben);
+});
+
+test("what arrives unseen is announced, and shown in the file manager", async () => {
+  const services = await desk.services();
+  await anaOffers(await makeFile(desk.folder, "postcard.txt"));
+  await ben.press("ctrl+v");
+  await ben.offered();
+  await ana.raise();
+  await ben.click("accept-button");
+  await services.next("a notification", (line) => line === "notify postcard.txt: received");
+  await ben.click("show-in-folder");
+  const shown = await services.next("the file manager", (line) => line.startsWith("show "));
+  assert.equal(shown, `show ${pathToFileURL(join(ben.downloads, "postcard.txt")).href}`);
   await clear(ana, ben);
 });
 
