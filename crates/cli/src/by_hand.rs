@@ -77,8 +77,8 @@ pub(crate) async fn take(engine: &Engine, code: Result<String, Problem>, output:
             from, answer_code, ..
         }) => output.tell(Event::Answer { code: &answer_code }, || {
             format!(
-                "{} is being called. If they do not appear, send them this answer code; it is \
-                 good for half a minute:\n\n{answer_code}\n",
+                "{} is being called. If they do not appear, send them this answer code soon:\n\n\
+                 {answer_code}\n",
                 from.name
             )
         }),
