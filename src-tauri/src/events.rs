@@ -70,21 +70,19 @@ fn as_events(snapshot: Snapshot) -> Vec<Event> {
     events
 }
 
-/// Which transfers were seen under way, so that each arrival counts once.
+/// Which transfers were seen before they were complete, so that each arrival
+/// counts once.
 #[derive(Default)]
 struct Arrivals(HashSet<Id>);
 
 impl Arrivals {
     /// Whether this view is the one in which the transfer became complete.
     fn note(&mut self, transfer: &TransferView) -> bool {
-        match transfer.state {
-            TransferState::Done { .. } => self.0.remove(&transfer.id),
-            TransferState::Checking { .. } | TransferState::Receiving { .. } => {
-                self.0.insert(transfer.id.clone());
-                false
-            }
-            _ => false,
+        if let TransferState::Done { .. } = transfer.state {
+            return self.0.remove(&transfer.id);
         }
+        self.0.insert(transfer.id.clone());
+        false
     }
 }
 
@@ -127,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_transfer_is_announced_once_and_only_if_seen_under_way() {
+    fn a_transfer_is_announced_once_and_only_if_it_became_complete_now() {
         let receiving = transfer(TransferState::Receiving {
             progress: Progress::default(),
         });
