@@ -73,41 +73,37 @@ async fn a_stopped_share_says_so_to_newcomers_and_to_those_connected() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_share_for_one_person_is_for_the_first_who_takes_it() {
-    let (ana, ben, cleo) = (
+async fn a_share_for_one_person_is_for_the_first_who_accepts() {
+    let (ana, ben, cleo, dan) = (
         Person::new("Ana").await,
         Person::new("Ben").await,
         Person::new("Cleo").await,
+        Person::new("Dan").await,
     );
-    let share = ana
-        .share_with(&[ana.write("a.txt", b"hello")], Audience::OnePerson)
-        .await;
-    let first = ben.open(&share.link).await.expect("an invite");
-    ben.transfer_until(&first, |t| t.state == TransferState::Offered)
-        .await;
-    let second = cleo.open(&share.link).await.expect("an invite");
-    let told = cleo.transfer_until(&second, |t| is_over(&t.state)).await;
+    let share = ana.share_with(&[ana.write("a.bin", &bytes(1, 150 << 20))], Audience::OnePerson).await;
+    let mut looking = Vec::new();
+    for person in [&ben, &cleo] {
+        let id = person.open(&share.link).await.expect("an invite");
+        person.transfer_until(&id, |t| t.state == TransferState::Offered).await;
+        looking.push(id);
+    }
+    cleo.engine.accept(&looking[1], Selection::All).await.expect("accepted");
+    let told = ben.transfer_until(&looking[0], |t| is_over(&t.state)).await;
+    assert_eq!(problem_of(&told), ProblemCode::Taken);
+    let late = dan.open(&share.link).await.expect("an invite");
+    let told = dan.transfer_until(&late, |t| is_over(&t.state)).await;
     assert_eq!(problem_of(&told), ProblemCode::Taken);
 
-    ben.engine.decline(&first).await.expect("declined");
-    ana.share_until(&share.id, |s| {
-        s.people.iter().any(|p| p.state == PersonState::Declined)
-    })
-    .await;
-    cleo.engine.retry(&second).await.expect("tried again");
-    cleo.transfer_until(&second, |t| t.state == TransferState::Offered)
-        .await;
-    cleo.engine
-        .accept(&second, Selection::All)
-        .await
-        .expect("accepted");
-    cleo.transfer_until(&second, |t| matches!(t.state, TransferState::Done { .. }))
-        .await;
-    ana.share_until(&share.id, |s| s.state == ShareState::Delivered)
-        .await;
+    cleo.engine.cancel(&looking[1]).await.expect("cancelled");
+    ana.share_until(&share.id, |s| s.people.iter().any(|p| p.state == PersonState::Cancelled)).await;
+    ben.engine.retry(&looking[0]).await.expect("tried again");
+    ben.transfer_until(&looking[0], |t| t.state == TransferState::Offered).await;
+    ben.engine.accept(&looking[0], Selection::All).await.expect("accepted");
+    ben.transfer_until(&looking[0], |t| matches!(t.state, TransferState::Done { .. })).await;
+    ana.share_until(&share.id, |s| s.state == ShareState::Delivered).await;
 
-    ben.engine.retry(&first).await.expect("tried again");
-    let told = ben.transfer_until(&first, |t| is_over(&t.state)).await;
+    cleo.engine.retry(&looking[1]).await.expect("tried again");
+    let told = cleo.transfer_until(&looking[1], |t| is_over(&t.state)).await;
     assert_eq!(problem_of(&told), ProblemCode::Taken);
 }
 

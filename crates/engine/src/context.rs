@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use passalong_proto::keys::{DeviceId, DeviceKey};
 use passalong_proto::knock::DeviceName;
@@ -126,12 +127,16 @@ impl Context {
     }
 
     /// What a connection is built from now.
-    pub(crate) async fn link_settings(&self, same_machine: bool) -> LinkSettings {
+    pub(crate) async fn link_settings(
+        &self,
+        same_machine: bool,
+        patience: Duration,
+    ) -> LinkSettings {
         if self.config.relay_only {
             // Nothing can be gathered before the servers are known.
             let mut ice = self.ice.subscribe();
             let known = ice.wait_for(|servers| !servers.is_empty());
-            let _ = tokio::time::timeout(std::time::Duration::from_secs(2), known).await;
+            let _ = tokio::time::timeout(Duration::from_secs(2), known).await;
         }
         let addresses: Vec<IpAddr> = link::local_addresses(&self.config.bind);
         LinkSettings {
@@ -139,6 +144,7 @@ impl Context {
             ice_servers: self.ice.borrow().clone(),
             relay_only: self.config.relay_only,
             same_machine,
+            patience,
         }
     }
 }

@@ -434,6 +434,7 @@ async fn relay(bind: &[IpAddr], server: &TurnServer) -> Finding {
         ice_servers,
         relay_only: true,
         same_machine: false,
+        patience: TURN_PATIENCE,
     };
     let mut connecting = match Connecting::offer(&settings).await {
         Ok(connecting) => connecting,

@@ -64,13 +64,14 @@ impl Engine {
         };
         let settings = store.settings()?;
         let kept = store.shares()?;
-        let post = Post::open(&config.bind).map_err(|error| {
+        let post = Post::open(&config.bind, store.port()?).map_err(|error| {
             Problem::new(
                 ProblemCode::Internal,
                 format!("No network port could be opened: {error}."),
                 "Check the address given with --bind, and this computer's network.",
             )
         })?;
+        store.set_port(post.port())?;
         let name = DeviceName::new(&name);
         let context = Arc::new(Context::new(config, store, post, key, name, settings));
         context.apply_settings();
@@ -267,17 +268,14 @@ impl Engine {
         };
         let bytes = knock::from_text(text).ok_or_else(damaged)?;
         if knock::is_answer(&bytes) {
-            if !self.context().post.deliver_answer(&bytes) {
+            let Some(id) = self.context().post.deliver_answer(&bytes) else {
                 return Err(Problem::new(
                     ProblemCode::NotAnInvite,
                     "This answer code does not belong to anything that is waiting here.",
                     "Open the invite again, send a new reply code, and paste the answer to that one.",
                 ));
-            }
-            return self
-                .waiting_transfer()
-                .map(|id| Opened::Answer { id })
-                .ok_or_else(damaged);
+            };
+            return Ok(Opened::Answer { id });
         }
         let Some((share, delivery)) = self.context().post.deliver(&bytes) else {
             return Err(Problem::new(
@@ -314,20 +312,6 @@ impl Engine {
             },
             answer_code: knock::to_text(&answer),
         })
-    }
-
-    fn waiting_transfer(&self) -> Option<Id> {
-        let waiting = |state: &TransferState| {
-            matches!(
-                state,
-                TransferState::Connecting { .. } | TransferState::Stalled { .. }
-            )
-        };
-        self.board()
-            .transfers()
-            .into_iter()
-            .find(|t| waiting(&t.state))
-            .map(|t| t.id)
     }
 
     /// The list of a share or transfer.

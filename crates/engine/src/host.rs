@@ -87,13 +87,18 @@ pub(crate) enum Change {
     Gone,
 }
 
+/// One person's connection, from the host's side.
+struct Session {
+    knocks: mpsc::Sender<Visit>,
+    stop: watch::Sender<Option<Farewell>>,
+}
+
 /// Serves everybody who knocks for one share.
 pub(crate) struct Host {
     context: Arc<Context>,
     secret: InviteSecret,
     progress: watch::Receiver<Progress>,
-    stop: watch::Sender<Option<Farewell>>,
-    sessions: HashMap<SessionId, mpsc::Sender<Visit>>,
+    sessions: HashMap<SessionId, Session>,
     reports: mpsc::UnboundedSender<Report>,
     tasks: JoinSet<()>,
 }
@@ -109,7 +114,6 @@ impl Host {
             context,
             secret,
             progress,
-            stop: watch::channel(None).0,
             sessions: HashMap::new(),
             reports,
             tasks: JoinSet::new(),
@@ -122,7 +126,7 @@ impl Host {
         while self.tasks.try_join_next().is_some() {}
         let session = visit.knock.knock.session;
         let visit = match self.sessions.get(&session) {
-            Some(known) => match known.try_send(visit) {
+            Some(known) => match known.knocks.try_send(visit) {
                 Ok(()) | Err(mpsc::error::TrySendError::Full(_)) => return,
                 // The task just ended; its session is not opened again.
                 Err(mpsc::error::TrySendError::Closed(_)) => return,
@@ -138,12 +142,19 @@ impl Host {
             return;
         }
         let (again, knocks) = mpsc::channel(16);
-        self.sessions.insert(session, again);
+        let (stop, stopped) = watch::channel(None);
+        self.sessions.insert(
+            session,
+            Session {
+                knocks: again,
+                stop,
+            },
+        );
         let person = Person {
             context: Arc::clone(&self.context),
             secret: self.secret,
             progress: self.progress.clone(),
-            stop: self.stop.subscribe(),
+            stop: stopped,
             session,
             device: visit.knock.knock.device,
             name: visit.knock.knock.name.clone(),
@@ -166,13 +177,31 @@ impl Host {
 
     /// Says goodbye to everybody and waits until it was said.
     pub(crate) async fn close(mut self, reason: Farewell) {
-        self.stop.send_replace(Some(reason));
+        self.dismiss(reason);
         while self.tasks.join_next().await.is_some() {}
     }
 
     /// Says goodbye to everybody; new people may still be refused.
     pub(crate) fn dismiss(&mut self, reason: Farewell) {
-        self.stop.send_replace(Some(reason));
+        for session in self.sessions.values() {
+            session.stop.send_replace(Some(reason));
+        }
+    }
+
+    /// Says goodbye to everybody but one.
+    pub(crate) fn dismiss_others(&mut self, than: SessionId, reason: Farewell) {
+        for (id, session) in &self.sessions {
+            if *id != than {
+                session.stop.send_replace(Some(reason));
+            }
+        }
+    }
+
+    /// Says goodbye to one.
+    pub(crate) fn dismiss_one(&mut self, session: SessionId, reason: Farewell) {
+        if let Some(session) = self.sessions.get(&session) {
+            session.stop.send_replace(Some(reason));
+        }
     }
 }
 
@@ -202,10 +231,17 @@ struct Person {
     reports: mpsc::UnboundedSender<Report>,
 }
 
-/// What the task that reads and sends pieces tells.
+/// What went out to a person.
 enum Fed {
-    Sent { bytes: u64 },
-    Unavailable { entry: u32, reason: SourceProblem },
+    /// The hashes of one file.
+    Hashes,
+    Sent {
+        bytes: u64,
+    },
+    Unavailable {
+        entry: u32,
+        reason: SourceProblem,
+    },
 }
 
 impl Person {
@@ -230,7 +266,12 @@ impl Person {
 
     /// Answers knocks until the connection is made.
     async fn connect(&mut self, first: Visit, mut knocks: mpsc::Receiver<Visit>) -> Option<Peer> {
-        let settings = self.context.link_settings(first.same_machine).await;
+        let pasted = matches!(first.back, WayBack::Paste { .. });
+        let patience = if pasted { CONNECT_BY_PASTE } else { CONNECT };
+        let settings = self
+            .context
+            .link_settings(first.same_machine, patience)
+            .await;
         let offer = first.knock.knock.offer.clone();
         let mut connecting = match Connecting::answer(&settings, &offer).await {
             Ok(connecting) => connecting,
@@ -293,11 +334,10 @@ impl Person {
         let mut serve = Serve::default();
         let mut ready: Option<Arc<Ready>> = None;
         let mut preparing = tokio::time::interval(PREPARING);
-        let (requests, fed) = mpsc::unbounded_channel();
+        let (requests, requested) = mpsc::unbounded_channel();
         let mut requests = Some(requests);
-        let mut fed_requests = Some(fed);
+        let mut requested = Some(requested);
         let (feedback, mut fed) = mpsc::unbounded_channel();
-        let mut feedback = Some(feedback);
         let mut refused = HashSet::new();
         let mut feeders = JoinSet::new();
         let farewell = loop {
@@ -315,7 +355,7 @@ impl Person {
                         Ok(None) => {}
                         Ok(Some(event)) => {
                             let shelf = ready.as_ref().map(|ready| &ready.shelf);
-                            let over = self.perform(event, &peer, &mut serve, shelf, requests.as_ref());
+                            let over = self.perform(event, &peer, shelf, requests.as_ref(), &feedback);
                             if let Some(farewell) = over {
                                 break Some(farewell);
                             }
@@ -327,10 +367,14 @@ impl Person {
                     }
                 }
                 Some(outcome) = fed.recv() => {
-                    serve.piece_settled();
                     match outcome {
-                        Fed::Sent { bytes } => self.report(Change::Sent { bytes }),
+                        Fed::Hashes => serve.hashes_sent(),
+                        Fed::Sent { bytes } => {
+                            serve.piece_settled();
+                            self.report(Change::Sent { bytes });
+                        }
                         Fed::Unavailable { entry, reason } => {
+                            serve.piece_settled();
                             if refused.insert(entry) {
                                 peer.control.send(Message::Unavailable { entry, reason });
                                 self.report(Change::Unavailable { entry, reason });
@@ -344,9 +388,9 @@ impl Person {
                         Some(now_ready) => {
                             peer.control.send_manifest(Arc::clone(&now_ready.signed));
                             serve.manifest_sent();
-                            if let (Some(requests), Some(feedback)) = (fed_requests.take(), feedback.take()) {
+                            if let Some(requests) = requested.take() {
                                 let shelf = Arc::clone(&now_ready.shelf);
-                                feeders.spawn(feed(shelf, peer.bulk.clone(), requests, feedback));
+                                feeders.spawn(feed(shelf, peer.bulk.clone(), requests, feedback.clone()));
                             }
                             ready = Some(now_ready);
                         }
@@ -379,9 +423,9 @@ impl Person {
         &self,
         event: ServeEvent,
         peer: &Peer,
-        serve: &mut Serve,
         shelf: Option<&Arc<Shelf>>,
         requests: Option<&mpsc::UnboundedSender<PieceRef>>,
+        feedback: &mpsc::UnboundedSender<Fed>,
     ) -> Option<Farewell> {
         match event {
             ServeEvent::Accepted { bytes, .. } => self.report(Change::Accepted { bytes }),
@@ -398,9 +442,15 @@ impl Person {
             ServeEvent::Left(_) => return Some(Farewell::Finished),
             ServeEvent::SendHashes { entry } => {
                 if let Some(hashes) = shelf.and_then(|shelf| shelf.hashes(entry)) {
-                    peer.control.send_hashes(entry, hashes);
+                    let sent = peer.control.send_hashes(entry, hashes);
+                    let feedback = feedback.clone();
+                    tokio::spawn(async move {
+                        // Otherwise the link is gone, and with it who would count.
+                        if sent.await.is_ok() {
+                            let _ = feedback.send(Fed::Hashes);
+                        }
+                    });
                 }
-                serve.hashes_sent();
             }
             ServeEvent::SendPieces { pieces } => {
                 for piece in pieces {

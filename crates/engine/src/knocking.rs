@@ -70,14 +70,14 @@ impl Knocking {
         context: &Arc<Context>,
         invite: Invite,
     ) -> Result<Knocking, LinkError> {
-        let connecting = Connecting::offer(&context.link_settings(false).await).await?;
+        let connecting = Connecting::offer(&context.link_settings(false, PATIENCE).await).await?;
         let (met_sender, met) = mpsc::channel(4);
         let (codes, code_requests) = mpsc::channel(4);
         let (carriers_sender, carriers) = watch::channel(Vec::new());
         let lan = context.lan().map(|lan| lan.found());
         let search = Search {
             context: Arc::clone(context),
-            knocker: context.post.knocker(),
+            knocker: context.post.knocker(invite.secret.id()),
             invite,
             lan,
             found: Vec::new(),
@@ -382,7 +382,7 @@ impl Search {
 
     /// Begins again with a new connection; `false` if none can be built.
     async fn restart(&mut self) -> bool {
-        let settings = self.context.link_settings(false).await;
+        let settings = self.context.link_settings(false, PATIENCE).await;
         match Connecting::offer(&settings).await {
             Ok(connecting) => {
                 std::mem::replace(&mut self.connecting, connecting)

@@ -61,7 +61,7 @@ pub(crate) enum Inbound {
 enum Outgoing {
     Message(Message),
     Manifest(Arc<SignedManifest>),
-    Hashes(u32, Arc<[PieceHash]>),
+    Hashes(u32, Arc<[PieceHash]>, oneshot::Sender<()>),
     Goodbye(Farewell, oneshot::Sender<()>),
 }
 
@@ -82,8 +82,15 @@ impl Control {
         let _ = self.queue.send(Outgoing::Manifest(manifest));
     }
 
-    pub(crate) fn send_hashes(&self, entry: u32, hashes: Arc<[PieceHash]>) {
-        let _ = self.queue.send(Outgoing::Hashes(entry, hashes));
+    /// The receiver resolves once the hashes were handed to the link.
+    pub(crate) fn send_hashes(
+        &self,
+        entry: u32,
+        hashes: Arc<[PieceHash]>,
+    ) -> oneshot::Receiver<()> {
+        let (sent, done) = oneshot::channel();
+        let _ = self.queue.send(Outgoing::Hashes(entry, hashes, sent));
+        done
     }
 }
 
@@ -257,8 +264,10 @@ async fn write(channel: Channel, mut outgoing: mpsc::UnboundedReceiver<Outgoing>
             Err(_) => send(&channel, &Message::Alive).await,
             Ok(Some(Outgoing::Message(message))) => send(&channel, &message).await,
             Ok(Some(Outgoing::Manifest(manifest))) => send_manifest(&channel, &manifest).await,
-            Ok(Some(Outgoing::Hashes(entry, hashes))) => {
-                send_hashes(&channel, entry, &hashes).await
+            Ok(Some(Outgoing::Hashes(entry, hashes, done))) => {
+                let sent = send_hashes(&channel, entry, &hashes).await;
+                let _ = done.send(());
+                sent
             }
             Ok(Some(Outgoing::Goodbye(reason, said))) => {
                 let _ = send(&channel, &Message::Bye { reason }).await;

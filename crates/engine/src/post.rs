@@ -57,7 +57,7 @@ type AnswerSender = mpsc::Sender<Vec<u8>>;
 
 struct Routes {
     shares: HashMap<Id, (InviteSecret, mpsc::Sender<Visit>)>,
-    waiting: HashMap<[u8; 8], AnswerSender>,
+    waiting: HashMap<[u8; 8], (Id, AnswerSender)>,
     window: (Instant, u32),
 }
 
@@ -70,21 +70,22 @@ pub(crate) struct Post {
 }
 
 impl Post {
-    /// Binds one port on each address, or on all interfaces of both families.
-    pub(crate) fn open(bind: &[IpAddr]) -> io::Result<Post> {
+    /// Binds one port on each address, or on all interfaces of both families:
+    /// `preferred` if it is free, so that links stay good across restarts.
+    pub(crate) fn open(bind: &[IpAddr], preferred: u16) -> io::Result<Post> {
         let mut sockets = Vec::new();
         if bind.is_empty() {
-            let v4 = bound(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0)?;
+            let v4 = bound_near(IpAddr::V4(Ipv4Addr::UNSPECIFIED), preferred)?;
             let port = v4.local_addr()?.port();
             sockets.push(Arc::new(v4));
             // The same number if it is free; hosts without IPv6 do without.
             let any = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
-            if let Ok(v6) = bound(any, port).or_else(|_| bound(any, 0)) {
+            if let Ok(v6) = bound_near(any, port) {
                 sockets.push(Arc::new(v6));
             }
         } else {
             for ip in bind {
-                sockets.push(Arc::new(bound(*ip, 0)?));
+                sockets.push(Arc::new(bound_near(*ip, preferred)?));
             }
         }
         let routes = Arc::new(Mutex::new(Routes {
@@ -163,17 +164,18 @@ impl Post {
         ))
     }
 
-    /// Hands a pasted answer to the knocker it belongs to.
-    pub(crate) fn deliver_answer(&self, bytes: &[u8]) -> bool {
+    /// Hands a pasted answer to the transfer whose knock it answers.
+    pub(crate) fn deliver_answer(&self, bytes: &[u8]) -> Option<Id> {
         route_answer(&self.routes, bytes)
     }
 
-    /// A place to seal knocks and wait for their answers.
-    pub(crate) fn knocker(&self) -> Knocker {
+    /// A place to seal the knocks of one transfer and wait for their answers.
+    pub(crate) fn knocker(&self, transfer: Id) -> Knocker {
         let (sender, answers) = mpsc::channel(ANSWER_QUEUE);
         Knocker {
             routes: Arc::clone(&self.routes),
             sockets: self.sockets.clone(),
+            transfer,
             sender,
             answers,
             sent: Vec::new(),
@@ -214,6 +216,7 @@ pub(crate) struct ReceivedDelivery {
 pub(crate) struct Knocker {
     routes: Arc<Mutex<Routes>>,
     sockets: Vec<Arc<UdpSocket>>,
+    transfer: Id,
     sender: AnswerSender,
     answers: mpsc::Receiver<Vec<u8>>,
     sent: Vec<SentKnock>,
@@ -231,9 +234,7 @@ impl Knocker {
         content: &knock::Knock,
     ) -> Result<Vec<u8>, knock::KnockError> {
         let (bytes, sent) = knock::seal(secret, content)?;
-        lock(&self.routes)
-            .waiting
-            .insert(sent.id(), self.sender.clone());
+        self.expect(&sent);
         if self.sent.len() >= Self::KEPT {
             let old = self.sent.remove(0);
             lock(&self.routes).waiting.remove(&old.id());
@@ -249,11 +250,14 @@ impl Knocker {
         content: &knock::Knock,
     ) -> Result<Vec<u8>, knock::KnockError> {
         let (bytes, sent) = knock::seal(secret, content)?;
-        lock(&self.routes)
-            .waiting
-            .insert(sent.id(), self.sender.clone());
+        self.expect(&sent);
         self.pinned.push(sent);
         Ok(bytes)
+    }
+
+    fn expect(&self, sent: &SentKnock) {
+        let waiting = (self.transfer.clone(), self.sender.clone());
+        lock(&self.routes).waiting.insert(sent.id(), waiting);
     }
 
     /// Sends a sealed knock.
@@ -300,6 +304,11 @@ fn socket_for(sockets: &[Arc<UdpSocket>], ip: IpAddr) -> Option<&Arc<UdpSocket>>
         .iter()
         .find(|s| s.local_addr().is_ok_and(|local| local.ip() == ip));
     exact.or_else(|| sockets.iter().find(family))
+}
+
+/// Bound to `port`, or to any if that is taken.
+fn bound_near(ip: IpAddr, port: u16) -> io::Result<UdpSocket> {
+    bound(ip, port).or_else(|_| bound(ip, 0))
 }
 
 fn bound(ip: IpAddr, port: u16) -> io::Result<UdpSocket> {
@@ -361,12 +370,11 @@ fn fitting(routes: &Routes, bytes: &[u8]) -> Option<(Id, ReceivedKnock, mpsc::Se
     })
 }
 
-fn route_answer(routes: &Mutex<Routes>, bytes: &[u8]) -> bool {
-    let Some(id) = knock::datagram_id(bytes) else {
-        return false;
-    };
-    let sender = lock(routes).waiting.get(&id).cloned();
-    sender.is_some_and(|sender| sender.try_send(bytes.to_vec()).is_ok())
+fn route_answer(routes: &Mutex<Routes>, bytes: &[u8]) -> Option<Id> {
+    let id = knock::datagram_id(bytes)?;
+    let (transfer, sender) = lock(routes).waiting.get(&id).cloned()?;
+    sender.try_send(bytes.to_vec()).ok()?;
+    Some(transfer)
 }
 
 fn within_rate(routes: &mut Routes) -> bool {

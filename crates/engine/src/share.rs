@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use passalong_proto::invite::Invite;
 use passalong_proto::keys::DeviceId;
-use passalong_proto::knock::Refusal;
+use passalong_proto::knock::{Refusal, SessionId};
 use passalong_proto::manifest::{Manifest, SignedManifest};
 use passalong_proto::wire::Farewell;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -326,12 +326,7 @@ impl Share {
             }
             ShareState::Delivered => self.host.refuse(visit, Refusal::Taken),
             _ if taken => self.host.refuse(visit, Refusal::Taken),
-            _ => {
-                if self.view.audience == Audience::OnePerson {
-                    self.claimed = Some(device);
-                }
-                self.host.welcome(visit);
-            }
+            _ => self.host.welcome(visit),
         }
     }
 
@@ -388,6 +383,9 @@ impl Share {
             Change::Accepted { bytes } => {
                 person.total = bytes;
                 person.state = PersonState::Receiving;
+                if self.view.audience == Audience::OnePerson {
+                    self.claim(device, session);
+                }
             }
             Change::Holds { bytes } => person.bytes = bytes,
             Change::Sent { bytes } => {
@@ -425,10 +423,21 @@ impl Share {
                 ) {
                     person.state = PersonState::Lost;
                 }
-                if person.state == PersonState::Lost && person.total == 0 {
-                    self.release(device);
-                }
                 self.host.forget(session);
+            }
+        }
+    }
+
+    /// A share for one person is theirs from accepting on; who else looks at
+    /// it, or accepts after them, is told that it is taken.
+    fn claim(&mut self, device: DeviceId, session: SessionId) {
+        match self.claimed {
+            Some(claimed) if claimed != device => {
+                self.host.dismiss_one(session, Farewell::Taken);
+            }
+            _ => {
+                self.claimed = Some(device);
+                self.host.dismiss_others(session, Farewell::Taken);
             }
         }
     }

@@ -55,9 +55,10 @@ impl Store {
     /// another process does. The second value tells of a file that had to be
     /// set aside.
     pub(crate) fn open(dir: &Path) -> Result<(Store, Option<String>), Problem> {
-        fs::create_dir_all(dir).map_err(|error| Problem::disk(dir, &error))?;
+        create_private_dir(dir).map_err(|error| Problem::disk(dir, &error))?;
         let lock = hold(dir)?;
         let path = dir.join(FILE);
+        create_private_file(&path).map_err(|error| Problem::disk(&path, &error))?;
         match connect(&path) {
             Ok(connection) => Ok((
                 Store {
@@ -113,6 +114,16 @@ impl Store {
 
     pub(crate) fn set_device_name(&self, name: &str) -> Result<(), Problem> {
         self.set_value("device_name", name.as_bytes())
+    }
+
+    /// The port that knocks arrived on last; 0 if none is known.
+    pub(crate) fn port(&self) -> Result<u16, Problem> {
+        let kept = self.value("port")?.and_then(|bytes| bytes.try_into().ok());
+        Ok(kept.map_or(0, u16::from_be_bytes))
+    }
+
+    pub(crate) fn set_port(&self, port: u16) -> Result<(), Problem> {
+        self.set_value("port", &port.to_be_bytes())
     }
 
     /// The settings; what cannot be read is the default.
@@ -204,6 +215,24 @@ impl Store {
     }
 }
 
+/// Makes the data folder for its owner alone: it holds keys and passwords.
+fn create_private_dir(dir: &Path) -> std::io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(dir)
+}
+
+/// Makes a file for its owner alone. SQLite gives its side files the same mode.
+fn create_private_file(path: &Path) -> std::io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(false).read(true).write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open(path)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
@@ -246,13 +275,7 @@ fn set_aside(path: &Path) -> std::io::Result<PathBuf> {
 
 fn hold(dir: &Path) -> Result<File, Problem> {
     let path = dir.join(LOCK);
-    let mut file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .read(true)
-        .write(true)
-        .open(&path)
-        .map_err(|error| Problem::disk(&path, &error))?;
+    let mut file = create_private_file(&path).map_err(|error| Problem::disk(&path, &error))?;
     match file.try_lock() {
         Ok(()) => {
             let program = std::env::args().next().unwrap_or_default();
@@ -354,6 +377,22 @@ mod tests {
         assert_eq!(kept.len(), 1);
         assert_eq!(kept[0].paths, share(1).paths);
         assert_eq!(kept[0].audience, Audience::OnePerson);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn keys_and_passwords_are_for_their_owner_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let home = tempfile::tempdir().unwrap();
+        let dir = home.path().join("data");
+        let (store, _) = Store::open(&dir).unwrap();
+        store.device_key().unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&dir), 0o700);
+        for child in fs::read_dir(&dir).unwrap() {
+            let path = child.unwrap().path();
+            assert_eq!(mode(&path), 0o600, "{}", path.display());
+        }
     }
 
     #[test]

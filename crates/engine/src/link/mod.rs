@@ -34,9 +34,8 @@ mod socket;
 const REACTORS: usize = 2;
 /// SCTP packet size on a path within one machine, whose interface takes 64 KiB.
 const SAME_MACHINE_MTU: u32 = 8900;
-/// A pair of candidates is given up after this many checks of 200 ms: room for
-/// a reply code that a person carries by hand.
-const CHECKS: u16 = 150;
+/// Pause between two checks of a pair of candidates.
+const CHECK_INTERVAL: Duration = Duration::from_millis(200);
 
 /// How often a connection that may be relayed is woken: the library hands a
 /// relayed packet to its TURN client in one round of its loop and sends it in
@@ -66,6 +65,9 @@ pub(crate) struct LinkSettings {
     pub(crate) relay_only: bool,
     /// Both ends are on this machine, as far as the knock could tell.
     pub(crate) same_machine: bool,
+    /// How long the other side may take to begin its checks: a person may be
+    /// carrying the answer to it by hand.
+    pub(crate) patience: Duration,
 }
 
 impl LinkSettings {
@@ -434,16 +436,18 @@ async fn build(settings: &LinkSettings) -> Result<Built, LinkError> {
     let (gathered, local) = watch::channel(Gathered::default());
     let (state_sender, state) = watch::channel(RTCPeerConnectionState::New);
     let window = socket::sctp_window();
+    let checks = settings.patience.as_millis() / CHECK_INTERVAL.as_millis();
+    let checks = u16::try_from(checks).unwrap_or(u16::MAX);
     let mut engine = SettingEngineBuilder::new()
         .with_multicast_dns_mode(MulticastDnsMode::Disabled)
         .with_dtls_cipher_suites(vec![
             CipherSuiteId::Tls_Ecdhe_Ecdsa_With_ChaCha20_Poly1305_Sha256,
         ])
         .with_sctp_max_receive_buffer_size(window)
-        .with_ice_connection_attempts(Some(Duration::from_millis(200)), Some(CHECKS))
+        .with_ice_connection_attempts(Some(CHECK_INTERVAL), Some(checks))
         .with_ice_timeouts(
             Some(Duration::from_secs(6)),
-            Some(Duration::from_secs(30)),
+            Some(settings.patience),
             Some(Duration::from_secs(2)),
         );
     if settings.same_machine {
