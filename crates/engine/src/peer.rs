@@ -135,8 +135,15 @@ async fn introduce(
         version: PROTOCOL_VERSION,
         signature: key.sign(&binding).into(),
     };
-    let sent = link.control.send(BytesMut::from(&hello.encode()[..])).await;
-    sent.map_err(|_| GreetError::Gone)?;
+    let say = async || {
+        let sent = link.control.send(BytesMut::from(&hello.encode()[..])).await;
+        sent.map_err(|_| GreetError::Gone)
+    };
+    // The answerer's channels open last, since it begins the SCTP handshake, and
+    // the library loses what comes in before: so the answerer speaks first.
+    if role == Role::Answerer {
+        say().await?;
+    }
     let first = link.control.receive().await.ok_or(GreetError::Gone)?;
     let Message::Hello { version, signature } = Message::decode(&first)? else {
         return Err(GreetError::Impostor);
@@ -154,11 +161,13 @@ async fn introduce(
         Role::Answerer => Role::Knocker,
     };
     let binding = link_binding(other, &link.peer_fingerprint, &link.fingerprint, secret);
-    if device.verify(&binding, &signature.into()) {
-        Ok(())
-    } else {
-        Err(GreetError::Impostor)
+    if !device.verify(&binding, &signature.into()) {
+        return Err(GreetError::Impostor);
     }
+    if role == Role::Knocker {
+        say().await?;
+    }
+    Ok(())
 }
 
 impl Peer {
