@@ -361,6 +361,9 @@ impl Search {
                     tracing::warn!(%error, "an answer could not be used");
                     return Some(());
                 }
+                // One knock takes one answer: candidates that the other side finds
+                // later come with the answer to the next.
+                self.sealed = None;
                 if self.welcome.is_none() {
                     self.welcome = Some(Welcome {
                         device,
