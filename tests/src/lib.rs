@@ -18,6 +18,9 @@ use passalong_engine::{Config, Engine};
 use tempfile::TempDir;
 use tokio::sync::broadcast::error::RecvError;
 
+pub mod offering;
+pub mod raw;
+
 /// Longest wait for anything that should happen.
 const PATIENCE: Duration = Duration::from_secs(60);
 

@@ -1,0 +1,132 @@
+//! A share without an engine: files in memory under names that need not be safe,
+//! in a list that is properly signed all the same.
+
+use passalong_proto::invite::InviteSecret;
+use passalong_proto::keys::ShareKey;
+use passalong_proto::manifest::{EntryKind, SignedManifest};
+use passalong_proto::tree::{FileHasher, FileHashes, PIECE_LEN, PieceHash, piece_len};
+use passalong_proto::wire::{FRAME_DATA, MANIFEST_PART, Message, PieceRef};
+
+use crate::raw::RawLink;
+
+/// What a raw peer offers.
+pub struct Offering {
+    key: ShareKey,
+    files: Vec<(String, Vec<u8>)>,
+    hashes: Vec<FileHashes>,
+}
+
+impl Offering {
+    /// A share with a key from `seed`, of files named as given.
+    pub fn new(seed: u8, files: &[(&str, Vec<u8>)]) -> Offering {
+        let hashed = |(_, content): &(&str, Vec<u8>)| {
+            let mut hasher = FileHasher::new();
+            hasher.update(content);
+            hasher.finish()
+        };
+        let owned = |(name, content): &(&str, Vec<u8>)| ((*name).to_owned(), content.clone());
+        Offering {
+            key: ShareKey::from_seed([seed; 32]),
+            hashes: files.iter().map(hashed).collect(),
+            files: files.iter().map(owned).collect(),
+        }
+    }
+
+    /// What an invite into it carries.
+    pub fn secret(&self) -> InviteSecret {
+        self.key.secret()
+    }
+
+    /// The list, signed by the share's key.
+    pub fn signed(&self) -> SignedManifest {
+        self.signed_by(&self.key)
+    }
+
+    /// The list, signed by some key. Written byte by byte as the format says
+    /// (version, name, entries in postcard), since no safe type holds such names.
+    pub fn signed_by(&self, key: &ShareKey) -> SignedManifest {
+        let files = self.files.iter().zip(&self.hashes);
+        let entries: Vec<(&str, EntryKind)> = files
+            .map(|((name, _), hashes)| {
+                let kind = EntryKind::File {
+                    size: hashes.size(),
+                    root: hashes.root(),
+                    modified: None,
+                };
+                (name.as_str(), kind)
+            })
+            .collect();
+        let bytes = postcard::to_extend(&("Offering", entries), vec![1]).expect("encoded");
+        let message = blake3::derive_key("passalong v1 manifest signature", &bytes);
+        SignedManifest {
+            public_key: key.public(),
+            signature: key.sign(&message),
+            bytes,
+        }
+    }
+
+    /// The hashes of a file's pieces.
+    pub fn hashes(&self, entry: u32) -> Vec<PieceHash> {
+        self.hashes[entry as usize].pieces().to_vec()
+    }
+
+    /// A piece's bytes.
+    pub fn piece(&self, piece: PieceRef) -> &[u8] {
+        let content = &self.files[piece.entry as usize].1;
+        let start = piece.piece as usize * PIECE_LEN as usize;
+        &content[start..start + piece_len(content.len() as u64, piece.piece) as usize]
+    }
+
+    /// Sends the list.
+    pub async fn list(&self, link: &RawLink) {
+        list(link, &self.signed()).await;
+    }
+
+    /// Says hello, sends the list and then all that is asked for, until the other
+    /// side parts.
+    pub async fn serve(&self, link: &RawLink) {
+        link.greet().await;
+        self.list(link).await;
+        while let Some(message) = link.receive().await {
+            match message {
+                Message::WantHashes { entry } => {
+                    let message = Message::Hashes {
+                        entry,
+                        first: 0,
+                        hashes: self.hashes(entry),
+                    };
+                    link.send(&message).await;
+                }
+                Message::Request { pieces } => {
+                    for piece in pieces {
+                        send_piece(link, piece, self.piece(piece)).await;
+                    }
+                }
+                Message::Bye { .. } => return,
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Sends a list in parts.
+pub async fn list(link: &RawLink, signed: &SignedManifest) {
+    link.send(&Message::Manifest {
+        public_key: signed.public_key,
+        signature: signed.signature.into(),
+        length: signed.bytes.len() as u32,
+    })
+    .await;
+    for part in signed.bytes.chunks(MANIFEST_PART) {
+        let bytes = part.to_vec();
+        link.send(&Message::ManifestPart { bytes }).await;
+    }
+}
+
+/// Sends a piece in frames.
+pub async fn send_piece(link: &RawLink, piece: PieceRef, bytes: &[u8]) {
+    for (index, data) in bytes.chunks(FRAME_DATA).enumerate() {
+        link.send_frame(piece, (index * FRAME_DATA) as u32, data)
+            .await;
+    }
+}
