@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use passalong_engine::api::{PersonState, Route, TransferState};
+use passalong_engine::api::{Audience, PersonState, Route, ShareState, TransferState};
 use passalong_tests::{Person, bytes, tree};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -59,4 +59,39 @@ async fn the_route_on_one_machine_is_the_same_network() {
         .await;
     assert_eq!(offered.route, Some(Route::SameNetwork));
     assert_eq!(offered.name.as_deref(), Some("a.txt"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_pastes_early_sees_the_preparing_and_waits() {
+    let (ana, ben) = (Person::new("Ana").await, Person::new("Ben").await);
+    // Holes cost no disk, but have to be hashed like anything else.
+    let length = 6 << 30;
+    let file = fs::File::create(ana.path("large.img")).expect("a file");
+    file.set_len(length).expect("a length");
+    let paths = vec![ana.path("large.img")];
+    let id = ana
+        .engine
+        .share(paths, None, Audience::Anyone)
+        .await
+        .expect("a share");
+    let share = ana.share_until(&id, |_| true).await;
+    assert!(
+        matches!(share.state, ShareState::Preparing { .. }),
+        "the invite comes first"
+    );
+    let early = ben.open(&share.link).await.expect("an invite");
+    ben.transfer_until(&early, |t| {
+        matches!(t.state, TransferState::Preparing { done_bytes, total_bytes }
+            if total_bytes == length && done_bytes < length)
+    })
+    .await;
+    let offered = ben
+        .transfer_until(&early, |t| t.state == TransferState::Offered)
+        .await;
+    assert_eq!(offered.bytes, length);
+    ben.engine.decline(&early).await.expect("declined");
+    ana.share_until(&id, |s| {
+        s.people.iter().any(|p| p.state == PersonState::Declined)
+    })
+    .await;
 }

@@ -80,14 +80,24 @@ async fn a_share_for_one_person_is_for_the_first_who_accepts() {
         Person::new("Cleo").await,
         Person::new("Dan").await,
     );
-    let share = ana.share_with(&[ana.write("a.bin", &bytes(1, 150 << 20))], Audience::OnePerson).await;
+    let share = ana
+        .share_with(
+            &[ana.write("a.bin", &bytes(1, 150 << 20))],
+            Audience::OnePerson,
+        )
+        .await;
     let mut looking = Vec::new();
     for person in [&ben, &cleo] {
         let id = person.open(&share.link).await.expect("an invite");
-        person.transfer_until(&id, |t| t.state == TransferState::Offered).await;
+        person
+            .transfer_until(&id, |t| t.state == TransferState::Offered)
+            .await;
         looking.push(id);
     }
-    cleo.engine.accept(&looking[1], Selection::All).await.expect("accepted");
+    cleo.engine
+        .accept(&looking[1], Selection::All)
+        .await
+        .expect("accepted");
     let told = ben.transfer_until(&looking[0], |t| is_over(&t.state)).await;
     assert_eq!(problem_of(&told), ProblemCode::Taken);
     let late = dan.open(&share.link).await.expect("an invite");
@@ -95,15 +105,28 @@ async fn a_share_for_one_person_is_for_the_first_who_accepts() {
     assert_eq!(problem_of(&told), ProblemCode::Taken);
 
     cleo.engine.cancel(&looking[1]).await.expect("cancelled");
-    ana.share_until(&share.id, |s| s.people.iter().any(|p| p.state == PersonState::Cancelled)).await;
+    ana.share_until(&share.id, |s| {
+        s.people.iter().any(|p| p.state == PersonState::Cancelled)
+    })
+    .await;
     ben.engine.retry(&looking[0]).await.expect("tried again");
-    ben.transfer_until(&looking[0], |t| t.state == TransferState::Offered).await;
-    ben.engine.accept(&looking[0], Selection::All).await.expect("accepted");
-    ben.transfer_until(&looking[0], |t| matches!(t.state, TransferState::Done { .. })).await;
-    ana.share_until(&share.id, |s| s.state == ShareState::Delivered).await;
+    ben.transfer_until(&looking[0], |t| t.state == TransferState::Offered)
+        .await;
+    ben.engine
+        .accept(&looking[0], Selection::All)
+        .await
+        .expect("accepted");
+    ben.transfer_until(&looking[0], |t| {
+        matches!(t.state, TransferState::Done { .. })
+    })
+    .await;
+    ana.share_until(&share.id, |s| s.state == ShareState::Delivered)
+        .await;
 
     cleo.engine.retry(&looking[1]).await.expect("tried again");
-    let told = cleo.transfer_until(&looking[1], |t| is_over(&t.state)).await;
+    let told = cleo
+        .transfer_until(&looking[1], |t| is_over(&t.state))
+        .await;
     assert_eq!(problem_of(&told), ProblemCode::Taken);
 }
 
