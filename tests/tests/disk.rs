@@ -162,7 +162,7 @@ async fn a_missing_or_unfit_destination_is_told_with_a_remedy_and_can_be_mended(
 async fn shares_come_back_under_the_same_code_and_downloads_go_on_where_they_were() {
     let (ana, ben) = (Person::new("Ana").await, Person::new("Ben").await);
     let path = ana.write("big.bin", &bytes(7, 300 << 20));
-    let share = ana.share(&[path.clone()]).await;
+    let share = ana.share(std::slice::from_ref(&path)).await;
     let id = ben.open(&share.link).await.expect("an invite");
     ben.transfer_until(&id, |t| t.state == TransferState::Offered)
         .await;
@@ -177,7 +177,7 @@ async fn shares_come_back_under_the_same_code_and_downloads_go_on_where_they_wer
     .await;
     let (ana, ben) = (ana.restart().await, ben.restart().await);
     assert!(!ben.downloads().join("big.bin").exists());
-    let again = ana.share(&[path.clone()]).await;
+    let again = ana.share(std::slice::from_ref(&path)).await;
     assert_eq!(again.code, share.code);
     let id = ben.open(&again.link).await.expect("an invite");
     ben.transfer_until(&id, |t| t.state == TransferState::Offered)
@@ -209,13 +209,13 @@ async fn shares_come_back_under_the_same_code_and_downloads_go_on_where_they_wer
 async fn files_that_were_changed_and_shared_again_are_offered_anew() {
     let (ana, ben) = (Person::new("Ana").await, Person::new("Ben").await);
     let path = ana.write("note.txt", b"first");
-    let share = ana.share(&[path.clone()]).await;
+    let share = ana.share(std::slice::from_ref(&path)).await;
     let id = ben.open(&share.link).await.expect("an invite");
     ben.transfer_until(&id, |t| t.state == TransferState::Offered)
         .await;
     fs::write(&path, b"second thoughts").expect("changed");
     let ana = ana.restart().await;
-    let again = ana.share(&[path.clone()]).await;
+    let again = ana.share(std::slice::from_ref(&path)).await;
     assert_eq!(again.code, share.code);
     ben.open(&again.link).await.expect("the new address");
     let failed = ben.transfer_until(&id, |t| is_over(&t.state)).await;

@@ -342,6 +342,27 @@ impl Person {
         let mut feeders = JoinSet::new();
         let farewell = loop {
             tokio::select! {
+                // What went out is counted before more is asked for.
+                biased;
+                _ = self.stop.changed() => {
+                    break Some((*self.stop.borrow()).unwrap_or(Farewell::Closing));
+                }
+                Some(outcome) = fed.recv() => {
+                    match outcome {
+                        Fed::Hashes => serve.hashes_sent(),
+                        Fed::Sent { bytes } => {
+                            serve.piece_settled();
+                            self.report(Change::Sent { bytes });
+                        }
+                        Fed::Unavailable { entry, reason } => {
+                            serve.piece_settled();
+                            if refused.insert(entry) {
+                                peer.control.send(Message::Unavailable { entry, reason });
+                                self.report(Change::Unavailable { entry, reason });
+                            }
+                        }
+                    }
+                }
                 inbound = peer.inbound.recv() => {
                     let message = match inbound {
                         Some(Inbound::Message(message)) => message,
@@ -363,22 +384,6 @@ impl Person {
                         Err(violation) => {
                             tracing::warn!(%violation, device = %self.device.short());
                             break Some(Farewell::Protocol);
-                        }
-                    }
-                }
-                Some(outcome) = fed.recv() => {
-                    match outcome {
-                        Fed::Hashes => serve.hashes_sent(),
-                        Fed::Sent { bytes } => {
-                            serve.piece_settled();
-                            self.report(Change::Sent { bytes });
-                        }
-                        Fed::Unavailable { entry, reason } => {
-                            serve.piece_settled();
-                            if refused.insert(entry) {
-                                peer.control.send(Message::Unavailable { entry, reason });
-                                self.report(Change::Unavailable { entry, reason });
-                            }
                         }
                     }
                 }
@@ -404,9 +409,6 @@ impl Person {
                     if self.progress.borrow().ready.is_some() {
                         preparing.reset_immediately();
                     }
-                }
-                _ = self.stop.changed() => {
-                    break Some((*self.stop.borrow()).unwrap_or(Farewell::Closing));
                 }
             }
         };

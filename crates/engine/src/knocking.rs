@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use passalong_proto::invite::Invite;
-use passalong_proto::keys::DeviceId;
+use passalong_proto::keys::{DeviceId, Role};
 use passalong_proto::knock::{self, Answer, DeviceName, Knock, Offer, Refusal, SessionId};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -19,7 +19,8 @@ use tokio::time::Instant;
 use crate::api::{Carrier, CarrierState, CarrierView, Problem};
 use crate::context::Context;
 use crate::lan::LanWatch;
-use crate::link::{self, Connecting, Link, LinkError};
+use crate::link::{self, Connecting, LinkError};
+use crate::peer::{GreetError, Peer, greet};
 use crate::post::Knocker;
 
 /// Pauses between knocks; the last repeats.
@@ -43,11 +44,11 @@ const OPEN: Duration = Duration::from_secs(10);
 
 /// What knocking led to.
 pub(crate) enum Met {
-    /// The connection that was welcomed did not open.
+    /// The connection that was welcomed did not open, or to an impostor.
     Failed,
-    /// Somebody is connected.
-    Link {
-        link: Box<Link>,
+    /// Somebody is connected and has shown who they are.
+    Peer {
+        peer: Box<Peer>,
         device: DeviceId,
         name: DeviceName,
     },
@@ -409,6 +410,8 @@ impl Search {
 
     async fn open(self) {
         let Search {
+            context,
+            invite,
             connecting,
             welcome,
             met,
@@ -418,11 +421,20 @@ impl Search {
             return;
         };
         let outcome = match connecting.connected(OPEN).await {
-            Ok(link) => Met::Link {
-                link: Box::new(link),
-                device,
-                name,
-            },
+            Ok(link) => {
+                match greet(link, Role::Knocker, &context.key, device, &invite.secret).await {
+                    Ok(peer) => Met::Peer {
+                        peer: Box::new(peer),
+                        device,
+                        name,
+                    },
+                    Err(GreetError::Version) => Met::Refused(Problem::version()),
+                    Err(error) => {
+                        tracing::warn!(%error, "the other side did not introduce itself");
+                        Met::Failed
+                    }
+                }
+            }
             Err(error) => {
                 tracing::warn!(%error, "the connection did not open");
                 Met::Failed

@@ -21,7 +21,6 @@ use std::time::Duration;
 
 use passalong_proto::fetch::Fetch;
 use passalong_proto::invite::Invite;
-use passalong_proto::keys::Role;
 use passalong_proto::wire::{Farewell, Message};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -33,7 +32,6 @@ use crate::api::{
 use crate::board::Rate;
 use crate::context::Context;
 use crate::knocking::{Knocking, Met};
-use crate::peer::{GreetError, greet};
 use crate::sink::{self, Done, Job};
 
 /// How often rates and waiting times are looked at.
@@ -221,25 +219,15 @@ impl Transfer {
         loop {
             tokio::select! {
                 met = knocking.next() => match met {
-                    Met::Failed => return Next::Reconnect,
-                    Met::Link { link, device, name } => {
-                        let from = DeviceView { id: device.short(), name: name.as_str().to_owned() };
-                        let (key, secret) = (&self.context.key, &self.invite.secret);
-                        match greet(*link, Role::Knocker, key, device, secret).await {
-                            Ok(peer) => {
-                                self.view.from = Some(from);
-                                drop(knocking);
-                                return self.talk(peer, commands).await;
-                            }
-                            Err(GreetError::Version) => {
-                                self.fail(Problem::version(), true);
-                                return Next::Rest;
-                            }
-                            Err(error) => {
-                                tracing::warn!(%error, "the other side did not introduce itself");
-                                return Next::Reconnect;
-                            }
-                        }
+                    Met::Failed => {
+                        tokio::time::sleep(AGAIN).await;
+                        return Next::Reconnect;
+                    }
+                    Met::Peer { peer, device, name } => {
+                        let name = name.as_str().to_owned();
+                        self.view.from = Some(DeviceView { id: device.short(), name });
+                        drop(knocking);
+                        return self.talk(*peer, commands).await;
                     }
                     Met::Refused(problem) => {
                         self.fail(problem, true);
