@@ -202,7 +202,7 @@ fn weighted_sum(symbols: &[u8]) -> u8 {
         .fold(0, |sum, symbol| times_alpha(sum) ^ symbol)
 }
 
-/// Multiplication by α = x in GF(32) = GF(2)[x] / (x⁵ + x² + 1), a primitive
+/// Multiplication by α = x in GF(32) = GF(2)\[x\] / (x⁵ + x² + 1), a primitive
 /// polynomial: α has order 31.
 fn times_alpha(element: u8) -> u8 {
     let doubled = element << 1;
