@@ -1,0 +1,440 @@
+//! A connection being made: gathering, the exchange of offers, and waiting for
+//! both channels to open.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use passalong_proto::knock::{Candidate, CandidateKind, MAX_CANDIDATES, Offer};
+use passalong_proto::wire::{BULK_CHANNEL, CONTROL_CHANNEL};
+use rtc_ice::mdns::MulticastDnsMode;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
+use webrtc::data_channel::{DataChannel, DataChannelEvent, RTCDataChannelInit};
+use webrtc::peer_connection::{
+    CipherSuiteId, PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler,
+    RTCConfigurationBuilder, RTCIceCandidate, RTCIceCandidateInit, RTCIceCandidateType,
+    RTCIceGatheringState, RTCIceServer, RTCIceTransportPolicy, RTCPeerConnectionIceEvent,
+    RTCPeerConnectionState, RTCSessionDescription, SettingEngineBuilder,
+};
+use webrtc::runtime::TokioRuntime;
+
+use super::addresses::is_nearby;
+use super::sdp::{self, Credentials};
+use super::socket::{self, BufferedRuntime};
+use super::{Channel, Link, LinkError, LinkHandle, LinkSettings};
+use crate::api::Route;
+
+/// Threads that carry the packet work of all links of the process.
+const REACTORS: usize = 2;
+/// SCTP packet size on a path within one machine, whose interface takes 64 KiB.
+const SAME_MACHINE_MTU: u32 = 8900;
+/// Pause between two checks of a pair of candidates.
+const CHECK_INTERVAL: Duration = Duration::from_millis(200);
+
+/// How often a connection that may be relayed is woken: the library hands a
+/// relayed packet to its TURN client in one round of its loop and sends it in
+/// the next, which without other events begins 200 ms later.
+const RELAY_WAKE: Duration = Duration::from_millis(3);
+
+/// A connection being made.
+pub(crate) struct Connecting {
+    connection: Arc<dyn PeerConnection>,
+    control: Arc<dyn DataChannel>,
+    bulk: Arc<dyn DataChannel>,
+    local: watch::Receiver<Gathered>,
+    state: watch::Receiver<RTCPeerConnectionState>,
+    credentials: Credentials,
+    peer_fingerprint: Option<[u8; 32]>,
+    known_candidates: Vec<Candidate>,
+    waking: Option<Waking>,
+}
+
+/// Wakes a connection regularly for as long as this lives.
+pub(super) struct Waking(JoinHandle<()>);
+
+impl Waking {
+    /// Setting a threshold to what it is already does nothing but wake.
+    fn start(channel: Arc<dyn DataChannel>) -> Waking {
+        Waking(tokio::spawn(async move {
+            let mut tick = tokio::time::interval(RELAY_WAKE);
+            tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
+            while channel.set_buffered_amount_low_threshold(0).await.is_ok() {
+                tick.tick().await;
+            }
+        }))
+    }
+}
+
+impl Drop for Waking {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Candidates found so far.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Gathered {
+    candidates: Vec<Candidate>,
+    complete: bool,
+}
+
+struct Handler {
+    gathered: watch::Sender<Gathered>,
+    state: watch::Sender<RTCPeerConnectionState>,
+}
+
+#[async_trait::async_trait]
+impl PeerConnectionEventHandler for Handler {
+    async fn on_ice_candidate(&self, event: RTCPeerConnectionIceEvent) {
+        if let Some(candidate) = compact(&event.candidate) {
+            self.gathered.send_if_modified(|gathered| {
+                let fits = gathered.candidates.len() < MAX_CANDIDATES
+                    && !gathered
+                        .candidates
+                        .iter()
+                        .any(|c| c.address == candidate.address);
+                if fits {
+                    gathered.candidates.push(candidate);
+                }
+                fits
+            });
+        }
+    }
+
+    async fn on_ice_gathering_state_change(&self, state: RTCIceGatheringState) {
+        if state == RTCIceGatheringState::Complete {
+            self.gathered
+                .send_modify(|gathered| gathered.complete = true);
+        }
+    }
+
+    async fn on_connection_state_change(&self, state: RTCPeerConnectionState) {
+        self.state.send_replace(state);
+    }
+}
+
+impl Connecting {
+    /// Begins a connection as the knocker: the offering, controlling side.
+    pub(crate) async fn offer(settings: &LinkSettings) -> Result<Connecting, LinkError> {
+        let built = build(settings).await?;
+        let offer = built.connection.create_offer(None).await?;
+        built.connection.set_local_description(offer).await?;
+        built.connecting(settings, None).await
+    }
+
+    /// Begins a connection as the answerer of `remote`.
+    pub(crate) async fn answer(
+        settings: &LinkSettings,
+        remote: &Offer,
+    ) -> Result<Connecting, LinkError> {
+        let built = build(settings).await?;
+        let description = RTCSessionDescription::offer(sdp::to_sdp(remote, "actpass"))?;
+        built.connection.set_remote_description(description).await?;
+        let answer = built.connection.create_answer(None).await?;
+        built.connection.set_local_description(answer).await?;
+        built.connecting(settings, Some(remote)).await
+    }
+
+    /// This side's half as known now; grows while candidates are gathered.
+    pub(crate) fn local_offer(&self) -> Offer {
+        Offer {
+            ufrag: self.credentials.ufrag.clone(),
+            password: self.credentials.password.clone(),
+            fingerprint: self.credentials.fingerprint,
+            candidates: self.local.borrow().candidates.clone(),
+        }
+    }
+
+    /// Waits until every server was asked for candidates, or `limit` passed.
+    pub(crate) async fn gathered(&mut self, limit: Duration) {
+        let complete = self.local.wait_for(|gathered| gathered.complete);
+        // Running out of time is no error: what is known by then is used.
+        let _ = tokio::time::timeout(limit, complete).await;
+    }
+
+    /// Takes the other side's half: the first time whole, later only the
+    /// candidates that are new. A different fingerprint is refused.
+    pub(crate) async fn set_remote(&mut self, remote: &Offer) -> Result<(), LinkError> {
+        match self.peer_fingerprint {
+            None => {
+                let description = RTCSessionDescription::answer(sdp::to_sdp(remote, "active"))?;
+                self.connection.set_remote_description(description).await?;
+                self.peer_fingerprint = Some(remote.fingerprint);
+                self.known_candidates = remote.candidates.clone();
+                Ok(())
+            }
+            Some(fingerprint) if fingerprint == remote.fingerprint => {
+                for candidate in &remote.candidates {
+                    let known = self
+                        .known_candidates
+                        .iter()
+                        .any(|c| c.address == candidate.address);
+                    if !known && self.known_candidates.len() < MAX_CANDIDATES {
+                        self.known_candidates.push(*candidate);
+                        let line = RTCIceCandidateInit {
+                            candidate: sdp::candidate_line(candidate, self.known_candidates.len()),
+                            sdp_mid: Some("0".to_owned()),
+                            sdp_mline_index: Some(0),
+                            ..Default::default()
+                        };
+                        self.connection.add_ice_candidate(line).await?;
+                    }
+                }
+                Ok(())
+            }
+            Some(_) => Err(LinkError::Setup(
+                "the other side changed its fingerprint".to_owned(),
+            )),
+        }
+    }
+
+    /// A handle that tells when the connection is made or failed, usable while
+    /// candidates are still exchanged.
+    pub(crate) fn progress(&self) -> watch::Receiver<RTCPeerConnectionState> {
+        self.state.clone()
+    }
+
+    /// Waits for both channels to open.
+    pub(crate) async fn connected(self, limit: Duration) -> Result<Link, LinkError> {
+        let opened = async {
+            let mut state = self.state.clone();
+            let failed = state.wait_for(|s| {
+                matches!(
+                    s,
+                    RTCPeerConnectionState::Failed | RTCPeerConnectionState::Closed
+                )
+            });
+            tokio::select! {
+                biased;
+                control = opened(&*self.control) => control?,
+                _ = failed => return Err(LinkError::NoRoute),
+            }
+            opened(&*self.bulk).await
+        };
+        let outcome = tokio::time::timeout(limit, opened)
+            .await
+            .unwrap_or(Err(LinkError::NoRoute));
+        if let Err(error) = outcome {
+            let _ = self.connection.close().await;
+            return Err(error);
+        }
+        let Some(peer_fingerprint) = self.peer_fingerprint else {
+            return Err(LinkError::Closed);
+        };
+        let route = route(&*self.connection).await;
+        Ok(Link {
+            control: Channel {
+                channel: self.control,
+            },
+            bulk: Channel { channel: self.bulk },
+            fingerprint: self.credentials.fingerprint,
+            peer_fingerprint,
+            route,
+            handle: LinkHandle {
+                connection: self.connection,
+                _waking: self
+                    .waking
+                    .filter(|_| route == Route::Relayed)
+                    .map(Arc::new),
+            },
+        })
+    }
+
+    /// Gives the connection up.
+    pub(crate) async fn close(self) {
+        let _ = self.connection.close().await;
+    }
+}
+
+/// Whether a connection state means that it will never be made.
+pub(crate) fn is_over(state: RTCPeerConnectionState) -> bool {
+    matches!(
+        state,
+        RTCPeerConnectionState::Failed | RTCPeerConnectionState::Closed
+    )
+}
+
+/// Whether a connection state means that it is made.
+pub(crate) fn is_made(state: RTCPeerConnectionState) -> bool {
+    state == RTCPeerConnectionState::Connected
+}
+
+/// A connection with its channels, before any description is set.
+struct Unconnected {
+    connection: Arc<dyn PeerConnection>,
+    control: Arc<dyn DataChannel>,
+    bulk: Arc<dyn DataChannel>,
+    local: watch::Receiver<Gathered>,
+    state: watch::Receiver<RTCPeerConnectionState>,
+}
+
+impl Unconnected {
+    /// A connection that has set its local description, and what it knows of
+    /// the peer's.
+    async fn connecting(
+        self,
+        settings: &LinkSettings,
+        remote: Option<&Offer>,
+    ) -> Result<Connecting, LinkError> {
+        let description = self.connection.local_description().await;
+        let credentials = description
+            .and_then(|description| sdp::credentials(&description.sdp))
+            .ok_or_else(|| {
+                LinkError::Setup("the local description lacks credentials".to_owned())
+            })?;
+        Ok(Connecting {
+            waking: settings
+                .may_relay()
+                .then(|| Waking::start(Arc::clone(&self.control))),
+            connection: self.connection,
+            control: self.control,
+            bulk: self.bulk,
+            local: self.local,
+            state: self.state,
+            credentials,
+            peer_fingerprint: remote.map(|remote| remote.fingerprint),
+            known_candidates: remote.map_or_else(Vec::new, |remote| remote.candidates.clone()),
+        })
+    }
+}
+
+async fn build(settings: &LinkSettings) -> Result<Unconnected, LinkError> {
+    let (gathered, local) = watch::channel(Gathered::default());
+    let (state_sender, state) = watch::channel(RTCPeerConnectionState::New);
+    let window = socket::sctp_window();
+    let checks = settings.patience.as_millis() / CHECK_INTERVAL.as_millis();
+    let checks = u16::try_from(checks).unwrap_or(u16::MAX);
+    let mut engine = SettingEngineBuilder::new()
+        .with_multicast_dns_mode(MulticastDnsMode::Disabled)
+        .with_dtls_cipher_suites(vec![
+            CipherSuiteId::Tls_Ecdhe_Ecdsa_With_ChaCha20_Poly1305_Sha256,
+        ])
+        .with_sctp_max_receive_buffer_size(window)
+        .with_ice_connection_attempts(Some(CHECK_INTERVAL), Some(checks))
+        .with_ice_timeouts(
+            Some(Duration::from_secs(6)),
+            Some(settings.patience),
+            Some(Duration::from_secs(2)),
+        );
+    if settings.same_machine {
+        engine = engine.with_sctp_mtu(SAME_MACHINE_MTU);
+    }
+    let servers = settings
+        .ice_servers
+        .iter()
+        .map(|server| RTCIceServer {
+            urls: vec![server.url.clone()],
+            username: server.username.clone(),
+            credential: server.password.clone(),
+        })
+        .collect();
+    let policy = if settings.relay_only {
+        RTCIceTransportPolicy::Relay
+    } else {
+        RTCIceTransportPolicy::All
+    };
+    let configuration = RTCConfigurationBuilder::new()
+        .with_ice_servers(servers)
+        .with_ice_transport_policy(policy)
+        .build();
+    let connection = PeerConnectionBuilder::new()
+        .with_configuration(configuration)
+        .with_setting_engine(engine.build())
+        .with_runtime(Arc::new(BufferedRuntime(TokioRuntime)))
+        .with_handler(Arc::new(Handler {
+            gathered,
+            state: state_sender,
+        }))
+        .with_udp_addrs(
+            settings
+                .addresses
+                .iter()
+                .map(|ip| SocketAddr::new(*ip, 0))
+                .collect(),
+        )
+        .with_dedicated_reactor_pool_size(REACTORS)
+        .with_data_channel_send_buffer_limit(send_buffer(window))
+        .build()
+        .await?;
+    let connection: Arc<dyn PeerConnection> = Arc::new(connection);
+    let control = connection
+        .create_data_channel("control", Some(channel(CONTROL_CHANNEL)))
+        .await?;
+    let bulk = connection
+        .create_data_channel("bulk", Some(channel(BULK_CHANNEL)))
+        .await?;
+    Ok(Unconnected {
+        connection,
+        control,
+        bulk,
+        local,
+        state,
+    })
+}
+
+fn channel(id: u16) -> RTCDataChannelInit {
+    RTCDataChannelInit {
+        ordered: true,
+        negotiated: Some(id),
+        ..Default::default()
+    }
+}
+
+/// Bytes queued for a channel before `send` waits: enough to keep the window
+/// full while the sender is scheduled out, little enough that control messages
+/// behind it are not late on a slow road.
+fn send_buffer(window: u32) -> usize {
+    (window as usize).max(512 * 1024)
+}
+
+async fn opened(channel: &dyn DataChannel) -> Result<(), LinkError> {
+    loop {
+        match channel.poll().await {
+            Some(DataChannelEvent::OnOpen) => return Ok(()),
+            Some(_) => {}
+            None => return Err(LinkError::Closed),
+        }
+    }
+}
+
+async fn route(connection: &dyn PeerConnection) -> Route {
+    let pair = match connection.sctp().await {
+        Some(sctp) => {
+            let ice = sctp.transport().ice_transport();
+            ice.get_selected_candidate_pair().await.ok().flatten()
+        }
+        None => None,
+    };
+    let Some(pair) = pair else {
+        return Route::Direct;
+    };
+    if pair.local().typ == RTCIceCandidateType::Relay
+        || pair.remote().typ == RTCIceCandidateType::Relay
+    {
+        return Route::Relayed;
+    }
+    match pair.remote().address.parse::<IpAddr>() {
+        Ok(address) if is_nearby(address) => Route::SameNetwork,
+        _ => Route::Direct,
+    }
+}
+
+fn compact(candidate: &RTCIceCandidate) -> Option<Candidate> {
+    let kind = match candidate.typ {
+        RTCIceCandidateType::Host => CandidateKind::Host,
+        RTCIceCandidateType::Srflx => CandidateKind::ServerReflexive,
+        RTCIceCandidateType::Relay => CandidateKind::Relayed,
+        _ => return None,
+    };
+    let ip: IpAddr = candidate.address.parse().ok()?;
+    if ip.is_unspecified() || candidate.port == 0 {
+        return None;
+    }
+    Some(Candidate {
+        kind,
+        address: SocketAddr::new(ip, candidate.port),
+        priority: candidate.priority,
+    })
+}
