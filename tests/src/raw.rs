@@ -7,6 +7,7 @@
 use std::collections::HashSet;
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::{Bytes, BytesMut};
@@ -139,7 +140,7 @@ impl RawPeer {
         let connection = Connection::new().await;
         let offer = connection.inner.create_offer(None).await.expect("an offer");
         let own = connection.local(offer).await;
-        let (bytes, mut sent) = self.seal(&invite.secret, [7; 16], own.clone());
+        let (bytes, mut sent) = self.seal(&invite.secret, new_session(), own.clone());
         self.send(&bytes, invite.addresses[0]).await;
         let Answer::Welcome { device, offer, .. } = self.answer_to(&mut sent).await else {
             panic!("refused")
@@ -456,6 +457,14 @@ async fn next(channel: &Arc<dyn DataChannel>) -> Option<Bytes> {
         }
     };
     patiently("a message", heard).await
+}
+
+/// A session that no other knock of this process has: one that is just ending
+/// takes no knock any more.
+fn new_session() -> [u8; 16] {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed).to_le_bytes();
+    [number, number].concat().try_into().expect("16 bytes")
 }
 
 /// Waits for what should happen soon.
