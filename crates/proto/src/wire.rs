@@ -243,8 +243,7 @@ pub struct Frame {
     pub piece: PieceRef,
     /// Where in the piece the data begins.
     pub offset: u32,
-    /// The data, at least one and at most [`FRAME_DATA`] bytes; empty only for
-    /// an empty file's absent piece, which is never sent.
+    /// The data, at least one and at most [`FRAME_DATA`] bytes.
     pub data: Bytes,
 }
 
