@@ -231,6 +231,11 @@ impl Fetching<'_> {
                 receiving(progress, output);
                 None
             }
+            TransferState::Paused { progress } => {
+                receiving(progress, output);
+                self.once(output, "Paused.");
+                None
+            }
             TransferState::Stalled { progress, .. } => {
                 receiving(progress, output);
                 if transfer.route.is_some() {

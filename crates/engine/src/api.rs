@@ -55,6 +55,18 @@ pub struct Settings {
     pub turn: Vec<TurnServer>,
     /// Copy the invite to the clipboard as soon as files are dropped.
     pub copy_invite: bool,
+    /// Most bytes a second to send, all shares together; absent: no limit.
+    #[ts(type = "number | null")]
+    pub upload_limit: Option<u64>,
+    /// Most bytes a second to fetch, all transfers together; absent: no limit.
+    #[ts(type = "number | null")]
+    pub download_limit: Option<u64>,
+    /// People sent to at once; the others wait for their turn.
+    pub upload_slots: u32,
+    /// Send and fetch nothing for now.
+    pub paused: bool,
+    /// Pass on what was received for as long as the app is open.
+    pub pass_on: bool,
 }
 
 impl Default for Settings {
@@ -71,6 +83,11 @@ impl Default for Settings {
             .to_vec(),
             turn: Vec::new(),
             copy_invite: true,
+            upload_limit: None,
+            download_limit: None,
+            upload_slots: 8,
+            paused: false,
+            pass_on: true,
         }
     }
 }
@@ -134,8 +151,14 @@ pub struct ShareView {
     pub code: String,
     /// The link, `passalong:CODE?a=…`; what "Copy invite" copies.
     pub link: String,
-    /// People who used the invite, first come first.
+    /// People who used the invite or are after the same share, first come first.
     pub people: Vec<PersonView>,
+    /// Nothing of this share is sent for now.
+    pub paused: bool,
+    /// How many copies of what are online.
+    pub copies: CopiesView,
+    /// What closing the app would mean for the others.
+    pub safety: Safety,
     /// What was left out, at most the first 100.
     pub skipped: Vec<SkippedView>,
     /// How many were left out in all.
@@ -176,7 +199,63 @@ pub enum ShareState {
     },
 }
 
-/// Somebody who used an invite of ours.
+/// How many copies of a share's pieces are online, those of this device counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, TS)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub struct CopiesView {
+    /// Pieces in the share; 0 while the list is not known.
+    pub pieces: u32,
+    /// The share in at most 240 runs of pieces, in order: copies of the rarest
+    /// piece of each, 255 for more.
+    pub cells: Vec<u8>,
+    /// For each run how much of it is here, in percent.
+    pub mine: Vec<u8>,
+}
+
+/// What closing the app would mean for those who are after the share.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, TS)]
+#[serde(
+    rename_all = "camelCase",
+    rename_all_fields = "camelCase",
+    tag = "type"
+)]
+#[ts(export)]
+pub enum Safety {
+    /// Nobody is online who wants anything of it.
+    #[default]
+    Nobody,
+    /// Others who are online have complete copies.
+    Safe {
+        /// Their names.
+        complete: Vec<String>,
+    },
+    /// No one else has all of it, but together the others do.
+    SafeTogether,
+    /// Some of it is online nowhere else.
+    OnlyYou {
+        /// How much.
+        #[ts(type = "number")]
+        bytes: u64,
+        /// How much of the share, rounded up.
+        percent: u8,
+    },
+}
+
+/// Whether somebody can be reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, TS)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub enum Presence {
+    /// Connected to this device.
+    Connected,
+    /// Online, as somebody connected says, and not connected to this device.
+    Known,
+    /// Not online any more.
+    Gone,
+}
+
+/// Somebody else who has, or is after, a share.
 #[derive(Clone, Debug, PartialEq, Serialize, TS)]
 #[serde(rename_all = "camelCase")]
 #[ts(export)]
@@ -196,9 +275,16 @@ pub struct PersonView {
     /// Bytes a second flowing to them.
     #[ts(type = "number")]
     pub rate: u64,
+    /// Bytes a second flowing from them.
+    #[ts(type = "number")]
+    pub from_rate: u64,
+    /// Whether they made the share.
+    pub sharer: bool,
+    /// Whether they can be reached.
+    pub presence: Presence,
 }
 
-/// What a person is doing with a share of ours.
+/// What a person is doing with a share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, TS)]
 #[serde(rename_all = "camelCase")]
 #[ts(export)]
@@ -209,6 +295,8 @@ pub enum PersonState {
     Choosing,
     /// Files are flowing.
     Receiving,
+    /// They wait for their turn: all upload slots are taken.
+    Waiting,
     /// They have everything they asked for.
     Complete,
     /// They declined.
@@ -254,6 +342,17 @@ pub struct TransferView {
     pub state: TransferState,
     /// Where the files go.
     pub destination: Destination,
+    /// A link that leads here: whoever opens it gets the share from this device,
+    /// too.
+    pub link: String,
+    /// The others who have it or are after it, first come first.
+    pub people: Vec<PersonView>,
+    /// How many copies of what are online.
+    pub copies: CopiesView,
+    /// What closing the app would mean for the others.
+    pub safety: Safety,
+    /// Whether what is here is passed on.
+    pub passing_on: bool,
     /// Files the sharer left out or could not read, at most the first 100.
     pub problems: Vec<SkippedView>,
     /// When the invite was opened, Unix milliseconds.
@@ -322,6 +421,11 @@ pub enum TransferState {
         seconds: u32,
         /// What is being tried.
         carriers: Vec<CarrierView>,
+    },
+    /// Accepted, and paused by the person.
+    Paused {
+        /// How far.
+        progress: Progress,
     },
     /// Everything asked for is here, verified.
     Done {
@@ -521,6 +625,57 @@ pub enum Opened {
 pub struct AtStake {
     /// One sentence for each thing that would be cut off.
     pub sentences: Vec<String>,
+}
+
+/// A share that was offered or received and is over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, TS)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub struct HistoryEntry {
+    /// The share.
+    pub id: Id,
+    /// What it was called.
+    pub name: String,
+    /// Which way it went.
+    pub direction: Direction,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Names of the people who got it, or whom it came from.
+    pub people: Vec<String>,
+    /// Files.
+    pub files: u32,
+    /// Bytes.
+    #[ts(type = "number")]
+    pub bytes: u64,
+    /// When it was over, Unix milliseconds.
+    #[ts(type = "number")]
+    pub at: u64,
+}
+
+/// Which way a share went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, TS)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub enum Direction {
+    /// Offered from here.
+    Shared,
+    /// Received here.
+    Received,
+}
+
+/// How a share or transfer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, TS)]
+#[serde(rename_all = "camelCase")]
+#[ts(export)]
+pub enum Outcome {
+    /// Received whole.
+    Complete,
+    /// Stopped by the one who shared it.
+    Stopped,
+    /// For one person, who has it.
+    Delivered,
+    /// Declined or cancelled by the one who received it.
+    Cancelled,
 }
 
 /// Totals for the status line.

@@ -22,8 +22,8 @@ use passalong_proto::wire::Farewell;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::api::{
-    Audience, DeviceView, EntryView, PersonState, PersonView, Problem, ProblemCode, ShareState,
-    ShareView, SkippedView,
+    Audience, CopiesView, DeviceView, EntryView, PersonState, PersonView, Presence, Problem,
+    ProblemCode, Safety, ShareState, ShareView, SkippedView,
 };
 use crate::board::Rate;
 use crate::context::Context;
@@ -75,6 +75,9 @@ pub(crate) fn start(context: Arc<Context>, stored: StoredShare) -> mpsc::Sender<
         code: invite.code(),
         link: invite.link(),
         people: Vec::new(),
+        paused: false,
+        copies: CopiesView::default(),
+        safety: Safety::Nobody,
         skipped: Vec::new(),
         skipped_total: 0,
         created_at: stored.created_at,
@@ -357,6 +360,9 @@ impl Share {
                     bytes: 0,
                     total: 0,
                     rate: 0,
+                    from_rate: 0,
+                    sharer: false,
+                    presence: Presence::Connected,
                 });
                 self.people.insert(
                     device,

@@ -25,4 +25,24 @@ turn: Array<TurnServer>,
 /**
  * Copy the invite to the clipboard as soon as files are dropped.
  */
-copyInvite: boolean, };
+copyInvite: boolean, 
+/**
+ * Most bytes a second to send, all shares together; absent: no limit.
+ */
+uploadLimit: number | null, 
+/**
+ * Most bytes a second to fetch, all transfers together; absent: no limit.
+ */
+downloadLimit: number | null, 
+/**
+ * People sent to at once; the others wait for their turn.
+ */
+uploadSlots: number, 
+/**
+ * Send and fetch nothing for now.
+ */
+paused: boolean, 
+/**
+ * Pass on what was received for as long as the app is open.
+ */
+passOn: boolean, };

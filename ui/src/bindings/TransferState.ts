@@ -46,7 +46,11 @@ seconds: number,
 /**
  * What is being tried.
  */
-carriers: Array<CarrierView>, } | { "type": "done", 
+carriers: Array<CarrierView>, } | { "type": "paused", 
+/**
+ * How far.
+ */
+progress: Progress, } | { "type": "done", 
 /**
  * Files received, those already here included.
  */

@@ -26,8 +26,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::api::{
-    CarrierView, Destination, DeviceView, EntryView, Problem, ProblemCode, Progress, Selection,
-    TransferState, TransferView,
+    CarrierView, CopiesView, Destination, DeviceView, EntryView, Problem, ProblemCode, Progress,
+    Safety, Selection, TransferState, TransferView,
 };
 use crate::board::Rate;
 use crate::context::Context;
@@ -86,6 +86,11 @@ pub(crate) fn start(
             seconds: 0,
         },
         destination: destination_view(&destination),
+        link: invite.link(),
+        people: Vec::new(),
+        copies: CopiesView::default(),
+        safety: Safety::Nobody,
+        passing_on: false,
         problems: Vec::new(),
         created_at,
     };
