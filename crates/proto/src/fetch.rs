@@ -356,16 +356,7 @@ impl Fetch {
                 hashes,
             } => self.hashes(entry, first, &hashes),
             Message::Unavailable { entry, reason } => Ok(self.unavailable(entry, reason)),
-            Message::Hello { .. }
-            | Message::Accept { .. }
-            | Message::Decline
-            | Message::Cancel
-            | Message::WantHashes { .. }
-            | Message::Request { .. }
-            | Message::Progress { .. }
-            | Message::Complete => {
-                Err(Violation("it sent a message that is not a sharer's to send").into())
-            }
+            _ => Err(Violation("it sent a message that is not a sharer's to send").into()),
         }
     }
 

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::invite::InviteSecret;
 
+const STOP_CONTEXT: &str = "passalong v1 share stopped";
 const LINK_BINDING_CONTEXT: &str = "passalong v1 link binding";
 
 /// A device's long-lived secret key: what makes "Ana's laptop" the same device
@@ -148,6 +149,24 @@ pub fn link_binding(
     hasher.update(peer_fingerprint);
     hasher.update(secret.as_bytes());
     *hasher.finalize().as_bytes()
+}
+
+/// What a share key signs to say that the share is stopped for good.
+pub fn stop_statement(secret: &InviteSecret) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new_derive_key(STOP_CONTEXT);
+    hasher.update(secret.as_bytes());
+    *hasher.finalize().as_bytes()
+}
+
+/// Whether `signature` over `message` was made by the share key that the invite
+/// commits to.
+pub fn is_from_sharer(
+    secret: &InviteSecret,
+    public_key: &[u8; 32],
+    message: &[u8],
+    signature: &[u8; 64],
+) -> bool {
+    secret.commits_to(public_key) && verify(public_key, message, signature)
 }
 
 /// Strict Ed25519 verification under 32 bytes that claim to be a public key.

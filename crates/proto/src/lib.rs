@@ -10,6 +10,7 @@ pub mod invite;
 pub mod keys;
 pub mod knock;
 pub mod manifest;
+pub mod pieces;
 pub mod placement;
 pub mod safe_path;
 pub mod serve;

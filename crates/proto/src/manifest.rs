@@ -87,6 +87,7 @@ pub enum EntryKind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Manifest {
     name: String,
+    edition: u64,
     entries: Vec<Entry>,
     files: usize,
     bytes: u64,
@@ -133,10 +134,22 @@ impl Manifest {
         }
         Ok(Manifest {
             name: clean_name(name),
+            edition: 0,
             entries,
             files,
             bytes,
         })
+    }
+
+    /// The same list as of a later time. Of two lists of one share the one with
+    /// the greater edition (milliseconds since 1970, by the sharer's clock) holds.
+    pub fn with_edition(self, edition: u64) -> Manifest {
+        Manifest { edition, ..self }
+    }
+
+    /// When the sharer made the list, in milliseconds since 1970; 0 if not told.
+    pub fn edition(&self) -> u64 {
+        self.edition
     }
 
     /// The share's name: at most [`MAX_NAME_CHARS`] characters on one line, maybe none.
@@ -160,14 +173,14 @@ impl Manifest {
         self.bytes
     }
 
-    /// The manifest as bytes: one for the version of the format, then name and
-    /// entries in postcard's encoding (<https://postcard.jamesmunns.com>).
+    /// The manifest as bytes: one for the version of the format, then name,
+    /// edition and entries in postcard's encoding (<https://postcard.jamesmunns.com>).
     ///
     /// # Errors
     ///
     /// `TooLarge` when that would be more than [`MAX_MANIFEST_BYTES`].
     pub fn encode(&self) -> Result<Vec<u8>, ManifestError> {
-        let body = (self.name.as_str(), self.entries.as_slice());
+        let body = (self.name.as_str(), self.edition, self.entries.as_slice());
         let bytes =
             postcard::to_extend(&body, vec![VERSION]).map_err(|_| ManifestError::Malformed)?;
         if bytes.len() > MAX_MANIFEST_BYTES {
@@ -190,7 +203,7 @@ impl Manifest {
         if *version != VERSION {
             return Err(ManifestError::Version { found: *version });
         }
-        let ((name, count), mut rest) = take::<(&str, u64)>(body)?;
+        let ((name, edition, count), mut rest) = take::<(&str, u64, u64)>(body)?;
         let count = usize::try_from(count).map_err(|_| ManifestError::TooMany)?;
         if count > MAX_ENTRIES {
             return Err(ManifestError::TooMany);
@@ -207,7 +220,7 @@ impl Manifest {
         if !rest.is_empty() {
             return Err(ManifestError::Malformed);
         }
-        Manifest::new(name, entries)
+        Ok(Manifest::new(name, entries)?.with_edition(edition))
     }
 }
 

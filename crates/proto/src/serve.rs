@@ -177,12 +177,7 @@ impl Serve {
                 self.outstanding += pieces.len();
                 ServeEvent::SendPieces { pieces }
             }
-            Message::Hello { .. }
-            | Message::Preparing { .. }
-            | Message::Manifest { .. }
-            | Message::ManifestPart { .. }
-            | Message::Hashes { .. }
-            | Message::Unavailable { .. } => {
+            _ => {
                 return Err(Violation(
                     "it sent a message that is not a receiver's to send",
                 ));

@@ -1,4 +1,6 @@
-//! What two linked peers say to each other: control messages and piece frames.
+//! What two linked members of a share say to each other: control messages and
+//! piece frames. A link is symmetric: each side serves what it holds to the
+//! other and fetches what it lacks.
 //!
 //! Control messages are postcard, one to a data-channel message, on channel
 //! [`CONTROL_CHANNEL`]. File bytes travel as self-describing frames on
@@ -6,9 +8,13 @@
 //! (RFC 8832 is not used). Decoding bounds everything before it allocates; what
 //! a message means is the business of [`crate::serve`] and [`crate::fetch`].
 
+use std::net::SocketAddr;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
+use crate::keys::DeviceId;
+use crate::knock::{DeviceName, MAX_DATAGRAM};
 use crate::tree::{PIECE_LEN, PieceHash};
 
 /// Version of everything in this module; peers of another one part politely.
@@ -27,6 +33,12 @@ pub const HASHES_PER_MESSAGE: usize = 1024;
 pub const REQUESTS_PER_MESSAGE: usize = 512;
 /// Most pieces that may be asked for and not yet answered.
 pub const MAX_OUTSTANDING: usize = 2048;
+/// Longest part of a bitfield in one message, in bytes.
+pub const FIELD_PART: usize = 48 * 1024;
+/// Most members in one message.
+pub const MEMBERS_PER_MESSAGE: usize = 64;
+/// Most addresses told of one member.
+pub const MEMBER_ADDRESSES: usize = 3;
 /// File bytes in one frame. With its header a frame stays within the 64 KiB
 /// that every WebRTC stack takes as one message.
 pub const FRAME_DATA: usize = 63 * 1024;
@@ -64,7 +76,9 @@ impl From<Signature> for [u8; 64] {
     }
 }
 
-/// A control message.
+/// A control message. The serving half of a side says what its other half's
+/// counterpart hears: [`crate::serve`] speaks to [`crate::fetch`] and the other
+/// way round.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Message {
     /// First from both sides: the device key's signature over this link
@@ -78,14 +92,33 @@ pub enum Message {
     /// Sent when nothing else was for a while; answered by nothing: each side
     /// sends its own.
     Alive,
-    /// Sharer: files are still being hashed.
+    /// Serving: files are still being hashed.
     Preparing {
         /// Bytes hashed.
         done_bytes: u64,
         /// Bytes found.
         total_bytes: u64,
     },
-    /// Sharer: the manifest follows in parts, `length` bytes in all.
+    /// Serving: this side has the list.
+    Listed {
+        /// BLAKE3 of the encoded manifest.
+        hash: [u8; 32],
+        /// [`crate::manifest::Manifest::edition`]; a hint until the manifest is here.
+        edition: u64,
+        /// The share is for one person: it is not to be passed on.
+        one_person: bool,
+    },
+    /// Serving: this side made the share. By the share key over the same
+    /// [`crate::keys::link_binding`] as in `Hello`.
+    Sharer {
+        /// Public half of the share key.
+        public_key: [u8; 32],
+        /// By that key.
+        signature: Signature,
+    },
+    /// Fetching: send the list.
+    WantManifest,
+    /// Serving: the signed manifest follows in parts, `length` bytes in all.
     Manifest {
         /// Public half of the share key.
         public_key: [u8; 32],
@@ -94,28 +127,53 @@ pub enum Message {
         /// Bytes that follow.
         length: u32,
     },
-    /// Sharer: the next part of the manifest.
+    /// Serving: the next part of the manifest.
     ManifestPart {
         /// At most [`MANIFEST_PART`] bytes.
         bytes: Vec<u8>,
     },
-    /// Receiver: the person accepted.
+    /// Fetching: the person accepted.
     Accept {
         /// Files wanted.
         files: u32,
         /// Bytes wanted.
         bytes: u64,
     },
-    /// Receiver: the person declined.
+    /// Fetching: the person declined.
     Decline,
-    /// Receiver: the person cancelled.
+    /// Fetching: the person cancelled.
     Cancel,
-    /// Receiver: send the piece hashes of a file of more than one piece.
+    /// Serving: every piece of the share is held here.
+    HoldsAll,
+    /// Serving: part of the bitfield of what is held here, least significant
+    /// bit first ([`crate::pieces::PieceMap`] numbers the pieces).
+    HoldsField {
+        /// First piece that `bits` tells of; a multiple of 8.
+        first: u32,
+        /// At most [`FIELD_PART`] bytes.
+        bits: Vec<u8>,
+    },
+    /// Serving: these pieces are held here from now on.
+    Holds {
+        /// At most [`REQUESTS_PER_MESSAGE`].
+        pieces: Vec<u32>,
+    },
+    /// Fetching: whether this side wants anything that the other holds.
+    Interest {
+        /// It does.
+        wants: bool,
+    },
+    /// Serving: requests are answered from now on.
+    Unchoke,
+    /// Serving: requests are not answered until the next `Unchoke`; those that
+    /// were not begun are dropped, each named in a `Dropped`.
+    Choke,
+    /// Fetching: send the piece hashes of a file of more than one piece.
     WantHashes {
         /// The file.
         entry: u32,
     },
-    /// Sharer: piece hashes of a file, in order.
+    /// Serving: piece hashes of a file, in order.
     Hashes {
         /// The file.
         entry: u32,
@@ -124,31 +182,92 @@ pub enum Message {
         /// At most [`HASHES_PER_MESSAGE`].
         hashes: Vec<PieceHash>,
     },
-    /// Receiver: send these pieces on the bulk channel, in this order.
+    /// Serving: the hashes of this file are not here (any more).
+    NoHashes {
+        /// The file.
+        entry: u32,
+    },
+    /// Fetching: send these pieces on the bulk channel, in this order.
     Request {
         /// At most [`REQUESTS_PER_MESSAGE`].
         pieces: Vec<PieceRef>,
     },
-    /// Sharer: this file cannot be sent; pieces of it that were asked for will
-    /// not come.
+    /// Fetching: these requests are not needed any more. Each is still answered:
+    /// by the piece or by `Dropped`.
+    CancelRequest {
+        /// At most [`REQUESTS_PER_MESSAGE`].
+        pieces: Vec<PieceRef>,
+    },
+    /// Serving: these requests will not be answered by a piece (BEP 6, reject).
+    Dropped {
+        /// At most [`REQUESTS_PER_MESSAGE`].
+        pieces: Vec<PieceRef>,
+    },
+    /// Serving: this file cannot be sent from here; pieces of it that were asked
+    /// for will not come.
     Unavailable {
         /// The file.
         entry: u32,
         /// Why.
         reason: SourceProblem,
     },
-    /// Receiver: bytes held and verified.
+    /// Fetching: bytes held and verified.
     Progress {
         /// Of those accepted.
         bytes: u64,
     },
-    /// Receiver: everything accepted is here.
+    /// Fetching: everything accepted is here.
     Complete,
+    /// Either: who else is in the swarm.
+    Members {
+        /// At most [`MEMBERS_PER_MESSAGE`].
+        members: Vec<Member>,
+    },
+    /// Either: pass a sealed knock or answer on to another member.
+    Forward {
+        /// Whom it is for.
+        to: DeviceId,
+        /// At most [`MAX_DATAGRAM`] bytes.
+        sealed: Vec<u8>,
+    },
+    /// Either: a sealed knock or answer that another member asked to pass on.
+    Forwarded {
+        /// Whom it is from.
+        from: DeviceId,
+        /// At most [`MAX_DATAGRAM`] bytes.
+        sealed: Vec<u8>,
+    },
+    /// Either: the share was stopped by whoever made it. Passed on to everybody.
+    Stopped {
+        /// Public half of the share key.
+        public_key: [u8; 32],
+        /// By that key ([`crate::keys::stop_statement`]).
+        signature: Signature,
+    },
     /// Either: this link ends, on purpose.
     Bye {
         /// Why.
         reason: Farewell,
     },
+}
+
+/// A member of the swarm, as another one tells of it. All of it is hearsay.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// Their device.
+    pub device: DeviceId,
+    /// What they go by.
+    pub name: DeviceName,
+    /// Pieces they hold.
+    pub pieces: u32,
+    /// Everything they want is there.
+    pub complete: bool,
+    /// Links they have, as far as known.
+    pub links: u8,
+    /// Seconds since they were heard of from themselves.
+    pub age: u16,
+    /// Where they take knocks, at most [`MEMBER_ADDRESSES`].
+    pub addresses: Vec<SocketAddr>,
 }
 
 /// Why a file cannot be sent.
@@ -188,6 +307,10 @@ pub enum Farewell {
     Protocol,
     /// The share is for one person, and somebody else has it.
     Taken,
+    /// This side has links enough, and so has the other.
+    Crowded,
+    /// The other side sent what does not verify.
+    Corrupt,
 }
 
 /// A message or frame that breaks the wire format.
@@ -225,7 +348,20 @@ impl Message {
         let within = match &message {
             Message::ManifestPart { bytes } => bytes.len() <= MANIFEST_PART,
             Message::Hashes { hashes, .. } => hashes.len() <= HASHES_PER_MESSAGE,
-            Message::Request { pieces } => pieces.len() <= REQUESTS_PER_MESSAGE,
+            Message::Request { pieces }
+            | Message::CancelRequest { pieces }
+            | Message::Dropped { pieces } => pieces.len() <= REQUESTS_PER_MESSAGE,
+            Message::Holds { pieces } => pieces.len() <= REQUESTS_PER_MESSAGE,
+            Message::HoldsField { first, bits } => first % 8 == 0 && bits.len() <= FIELD_PART,
+            Message::Members { members } => {
+                members.len() <= MEMBERS_PER_MESSAGE
+                    && members
+                        .iter()
+                        .all(|member| member.addresses.len() <= MEMBER_ADDRESSES)
+            }
+            Message::Forward { sealed, .. } | Message::Forwarded { sealed, .. } => {
+                sealed.len() <= MAX_DATAGRAM
+            }
             _ => true,
         };
         if within {
