@@ -353,6 +353,8 @@ pub struct TransferView {
     pub safety: Safety,
     /// Whether what is here is passed on.
     pub passing_on: bool,
+    /// Whether the sharer stopped the share.
+    pub stopped: bool,
     /// Files the sharer left out or could not read, at most the first 100.
     pub problems: Vec<SkippedView>,
     /// When the invite was opened, Unix milliseconds.

@@ -67,7 +67,7 @@ enum Outgoing {
 
 /// The sending half of the control channel. Never waits; what is queued is
 /// bounded by what the protocol lets the other side ask for.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct Control {
     queue: mpsc::UnboundedSender<Outgoing>,
 }
@@ -97,6 +97,12 @@ impl Control {
 /// A connected, identified peer.
 pub(crate) struct Peer {
     pub(crate) route: Route,
+    /// Which side this one was when the link was made.
+    pub(crate) role: Role,
+    /// What this side signs to own the link.
+    pub(crate) binding: [u8; 32],
+    /// What the other side signs.
+    pub(crate) peer_binding: [u8; 32],
     pub(crate) control: Control,
     pub(crate) bulk: Channel,
     pub(crate) inbound: mpsc::Receiver<Inbound>,
@@ -113,9 +119,18 @@ pub(crate) async fn greet(
     secret: &InviteSecret,
 ) -> Result<Peer, GreetError> {
     let handle = link.handle.clone();
-    let outcome = timeout(GREETING, introduce(&link, role, key, device, secret)).await;
-    match outcome.unwrap_or(Err(GreetError::Gone)) {
-        Ok(()) => Ok(Peer::start(link)),
+    let other = match role {
+        Role::Knocker => Role::Answerer,
+        Role::Answerer => Role::Knocker,
+    };
+    let binding = link_binding(role, &link.fingerprint, &link.peer_fingerprint, secret);
+    let peer_binding = link_binding(other, &link.peer_fingerprint, &link.fingerprint, secret);
+    let introduced = introduce(&link, role, key, device, &binding, &peer_binding);
+    match timeout(GREETING, introduced)
+        .await
+        .unwrap_or(Err(GreetError::Gone))
+    {
+        Ok(()) => Ok(Peer::start(link, role, binding, peer_binding)),
         Err(error) => {
             handle.close().await;
             Err(error)
@@ -128,12 +143,12 @@ async fn introduce(
     role: Role,
     key: &DeviceKey,
     device: DeviceId,
-    secret: &InviteSecret,
+    binding: &[u8; 32],
+    peer_binding: &[u8; 32],
 ) -> Result<(), GreetError> {
-    let binding = link_binding(role, &link.fingerprint, &link.peer_fingerprint, secret);
     let hello = Message::Hello {
         version: PROTOCOL_VERSION,
-        signature: key.sign(&binding).into(),
+        signature: key.sign(binding).into(),
     };
     let say = async || {
         let sent = link.control.send(BytesMut::from(&hello.encode()[..])).await;
@@ -156,12 +171,7 @@ async fn introduce(
         link.control.flushed(GOODBYE).await;
         return Err(GreetError::Version);
     }
-    let other = match role {
-        Role::Knocker => Role::Answerer,
-        Role::Answerer => Role::Knocker,
-    };
-    let binding = link_binding(other, &link.peer_fingerprint, &link.fingerprint, secret);
-    if !device.verify(&binding, &signature.into()) {
+    if !device.verify(peer_binding, &signature.into()) {
         return Err(GreetError::Impostor);
     }
     if role == Role::Knocker {
@@ -171,7 +181,7 @@ async fn introduce(
 }
 
 impl Peer {
-    fn start(link: Link) -> Peer {
+    fn start(link: Link, role: Role, binding: [u8; 32], peer_binding: [u8; 32]) -> Peer {
         let Link {
             control,
             bulk,
@@ -194,6 +204,9 @@ impl Peer {
         tasks.spawn(watch_silence(heard, handle.clone()));
         Peer {
             route,
+            role,
+            binding,
+            peer_binding,
             control: Control { queue },
             bulk,
             inbound,
