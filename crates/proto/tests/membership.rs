@@ -393,7 +393,7 @@ fn complete_members_leave_each_other_be_and_serve_those_who_are_not() {
     assert_eq!(mesh.parts(), 1);
     for (number, degree) in mesh.degrees().into_iter().enumerate() {
         assert!(
-            degree >= MIN_LINKS && degree <= MAX_LINKS,
+            (MIN_LINKS..=MAX_LINKS).contains(&degree),
             "{number} has {degree}"
         );
         if number % 10 == 0 {
