@@ -35,7 +35,8 @@ pub(crate) async fn run(
     let invite = args.invite();
     check(&invite)?;
     let mut config = global.config()?;
-    config.stay = args.stay;
+    config.stay = Some(args.stay);
+    config.resume = false;
     if let Some(to) = &args.to {
         config.download_dir = Some(destination(to)?);
     }
@@ -116,7 +117,6 @@ async fn fetch(
         args,
         id,
         decided: false,
-        partly: false,
         peer: None,
         carriers: Vec::new(),
         alone_since: Some(Instant::now()),
@@ -172,7 +172,6 @@ struct Fetching<'a> {
     /// The offer was accepted or declined.
     decided: bool,
     /// Less than everything was chosen.
-    partly: bool,
     /// Who shares, as last told.
     peer: Option<(DeviceView, &'static str)>,
     carriers: Vec<CarrierView>,
@@ -383,7 +382,6 @@ impl Fetching<'_> {
             Some(entries) => Selection::Only { entries },
             None => Selection::All,
         };
-        self.partly = matches!(selection, Selection::Only { .. });
         self.engine.accept(&self.id, selection).await
     }
 
@@ -401,10 +399,6 @@ impl Fetching<'_> {
             return Some(Err(Problem::new(ProblemCode::Disk, message, remedy)));
         }
         if !self.args.stay {
-            return Some(Ok(Ended::Done));
-        }
-        if self.partly {
-            output.note("Only a whole share can be passed along, so this ends here.");
             return Some(Ok(Ended::Done));
         }
         self.staying = true;

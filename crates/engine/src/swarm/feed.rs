@@ -22,10 +22,13 @@ const BATCHES_AHEAD: usize = 3;
 pub(super) enum Fed {
     /// The hashes of one file.
     Hashes,
-    /// A piece.
-    Sent { bytes: u64 },
+    /// A piece, but for its last frame, which follows at once.
+    Sent { piece: PieceRef, bytes: u64 },
     /// A piece that cannot be read.
-    Unavailable { entry: u32, reason: SourceProblem },
+    Unavailable {
+        piece: PieceRef,
+        reason: SourceProblem,
+    },
 }
 
 /// Requests that wait to be read.
@@ -135,26 +138,30 @@ async fn send(
 ) {
     while let Some(batch) = pieces.recv().await {
         for (piece, outcome) in batch {
-            let told = match outcome {
-                Ok(bytes) => {
-                    for (index, data) in bytes.chunks(FRAME_DATA).enumerate() {
-                        let offset = (index * FRAME_DATA) as u32;
-                        context.limits.send(data.len()).await;
-                        if bulk.send(Frame::encode(piece, offset, data)).await.is_err() {
-                            return;
-                        }
+            let bytes = match outcome {
+                Ok(bytes) => bytes,
+                Err(reason) => {
+                    if fed.send(Fed::Unavailable { piece, reason }).is_err() {
+                        return;
                     }
-                    Fed::Sent {
-                        bytes: bytes.len() as u64,
-                    }
+                    continue;
                 }
-                Err(reason) => Fed::Unavailable {
-                    entry: piece.entry,
-                    reason,
-                },
             };
-            if fed.send(told).is_err() {
-                return;
+            let frames = bytes.len().div_ceil(FRAME_DATA);
+            for (index, data) in bytes.chunks(FRAME_DATA).enumerate() {
+                context.limits.send(data.len()).await;
+                let sent = Fed::Sent {
+                    piece,
+                    bytes: bytes.len() as u64,
+                };
+                // It may be asked for again as soon as the other side has it.
+                if index + 1 == frames && fed.send(sent).is_err() {
+                    return;
+                }
+                let offset = (index * FRAME_DATA) as u32;
+                if bulk.send(Frame::encode(piece, offset, data)).await.is_err() {
+                    return;
+                }
             }
         }
     }

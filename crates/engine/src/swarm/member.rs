@@ -226,12 +226,13 @@ impl Member {
     async fn fed(&mut self, outcome: Fed, peer: &Peer, serving: &mut Serving) {
         match outcome {
             Fed::Hashes => serving.serve.hashes_sent(),
-            Fed::Sent { bytes } => {
-                serving.serve.piece_settled();
+            Fed::Sent { piece, bytes } => {
+                serving.serve.piece_settled(piece);
                 serving.sent += bytes;
             }
-            Fed::Unavailable { entry, reason } => {
-                serving.serve.piece_settled();
+            Fed::Unavailable { piece, reason } => {
+                serving.serve.piece_settled(piece);
+                let entry = piece.entry;
                 if serving.refused.insert(entry) {
                     peer.control.send(Message::Unavailable { entry, reason });
                     self.report(Change::Unavailable { entry, reason }).await;
@@ -383,8 +384,8 @@ impl Member {
 /// Tells that these requests will not be answered.
 fn drop_requests(peer: &Peer, serving: &mut Serving, pieces: Vec<PieceRef>) {
     for part in pieces.chunks(REQUESTS_PER_MESSAGE) {
-        for _ in part {
-            serving.serve.piece_settled();
+        for piece in part {
+            serving.serve.piece_settled(*piece);
         }
         peer.control.send(Message::Dropped {
             pieces: part.to_vec(),

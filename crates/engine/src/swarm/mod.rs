@@ -500,11 +500,13 @@ impl Swarm {
 
     /// Begins the download anew; what was chosen is not chosen any more.
     pub(crate) fn begin_again(&mut self, keep_list: bool) {
-        self.fetch = if keep_list {
-            self.fetch.again()
+        let renewed = if keep_list {
+            Some(self.fetch.again())
         } else {
-            Fetch::new(self.invite.secret, u64::from_le_bytes(crate::random()))
+            self.fetch.renewed()
         };
+        self.fetch = renewed
+            .unwrap_or_else(|| Fetch::new(self.invite.secret, u64::from_le_bytes(crate::random())));
         if !keep_list {
             self.dismiss(Farewell::Finished);
         }
@@ -720,6 +722,9 @@ impl Swarm {
 
     /// Sends what is due and does what membership asks.
     fn flush(&mut self) {
+        while let Some(event) = self.fetch.poll_event() {
+            self.happenings.push_back(Happening::Fetched(event));
+        }
         let now = self.now();
         let may = self.context.limits.allow(&mut self.budget);
         let mut budget = if may { self.budget } else { 0 };
