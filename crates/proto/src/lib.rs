@@ -13,6 +13,7 @@ pub mod manifest;
 pub mod pieces;
 pub mod placement;
 pub mod safe_path;
+pub mod scheduler;
 pub mod serve;
 pub mod tree;
 pub mod wire;
