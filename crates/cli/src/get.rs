@@ -36,7 +36,6 @@ pub(crate) async fn run(
     check(&invite)?;
     let mut config = global.config()?;
     config.stay = Some(args.stay);
-    config.resume = false;
     if let Some(to) = &args.to {
         config.download_dir = Some(destination(to)?);
     }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use passalong_proto::invite::{Invite, InviteSecret};
-use passalong_proto::keys::{DeviceId, Role};
+use passalong_proto::keys::{DeviceId, Role, is_from_sharer, stop_statement};
 use passalong_proto::knock::{self, Answer, DeviceName, Knock, Offer, Refusal, SessionId};
 use passalong_proto::wire::Message;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -427,7 +427,17 @@ impl Search {
             } => Some(()),
             Answer::Refused { reason, .. } => {
                 let problem = match reason {
-                    Refusal::Stopped => Problem::stopped(),
+                    Refusal::Stopped {
+                        public_key,
+                        signature,
+                    } => {
+                        let secret = &self.invite.secret;
+                        let statement = stop_statement(secret);
+                        if !is_from_sharer(secret, &public_key, &statement, &signature.into()) {
+                            return Some(());
+                        }
+                        Problem::stopped()
+                    }
                     Refusal::Taken => Problem::taken(),
                     Refusal::OwnShare | Refusal::Busy => Problem::own_invite(),
                 };

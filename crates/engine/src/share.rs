@@ -385,7 +385,7 @@ impl Share {
             && self.claimed.is_some_and(|claimed| claimed != device);
         match self.view.state {
             ShareState::Stopped | ShareState::Failed { .. } => {
-                self.swarm.refuse(visit, Refusal::Stopped);
+                self.swarm.refuse_as_stopped(visit);
             }
             ShareState::Delivered => self.swarm.refuse(visit, Refusal::Taken),
             _ if taken => self.swarm.refuse(visit, Refusal::Taken),

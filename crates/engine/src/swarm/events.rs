@@ -6,7 +6,7 @@ use passalong_proto::knock;
 use passalong_proto::wire::{Farewell, Message};
 
 use super::member::{Change, Joined, Report};
-use super::{AGAIN, Happening, Link, Made, Swarm};
+use super::{AGAIN, Happening, Link, Made, Stop, Swarm};
 use crate::api::{DeviceView, Problem, ProblemCode};
 use crate::link;
 use crate::post::{Visit, WayBack};
@@ -226,7 +226,10 @@ impl Swarm {
                         signature,
                     };
                     self.tell_everybody(&message, Some(key));
-                    self.stopped = Some(message);
+                    self.stopped = Some(Stop {
+                        public_key,
+                        signature,
+                    });
                     self.happenings.push_back(Happening::Stopped);
                 }
             }

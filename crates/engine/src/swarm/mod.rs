@@ -27,7 +27,9 @@ use passalong_proto::manifest::{Manifest, ManifestError, SignedManifest};
 use passalong_proto::membership::{Action, Membership};
 use passalong_proto::pieces::{PieceMap, PieceSet};
 use passalong_proto::serve::Violation;
-use passalong_proto::wire::{Farewell, Message, PieceRef, REQUESTS_PER_MESSAGE, SourceProblem};
+use passalong_proto::wire::{
+    Farewell, Message, PieceRef, REQUESTS_PER_MESSAGE, Signature, SourceProblem,
+};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Interval};
@@ -135,6 +137,13 @@ struct Made {
     forwards: u32,
 }
 
+/// The sharer's word that the share is stopped.
+#[derive(Clone, Copy)]
+struct Stop {
+    public_key: [u8; 32],
+    signature: Signature,
+}
+
 /// See the module.
 pub(crate) struct Swarm {
     context: Arc<Context>,
@@ -168,7 +177,7 @@ pub(crate) struct Swarm {
     gained: Vec<u32>,
     preparing: (u64, u64),
     one_person: bool,
-    stopped: Option<Message>,
+    stopped: Option<Stop>,
     budget: u64,
     copies: CopiesView,
     safety: Safety,
@@ -630,14 +639,34 @@ impl Swarm {
 
     /// Tells everybody that the share is stopped, signed by its key.
     pub(crate) fn stop(&mut self, key: &ShareKey) {
-        let statement = stop_statement(&self.invite.secret);
+        let stop = self.sign_stop(key);
         let message = Message::Stopped {
-            public_key: key.public(),
-            signature: key.sign(&statement).into(),
+            public_key: stop.public_key,
+            signature: stop.signature,
         };
         self.tell_everybody(&message, None);
-        self.stopped = Some(message);
         self.dismiss(Farewell::Stopped);
+    }
+
+    fn sign_stop(&mut self, key: &ShareKey) -> Stop {
+        let statement = stop_statement(&self.invite.secret);
+        *self.stopped.get_or_insert_with(|| Stop {
+            public_key: key.public(),
+            signature: key.sign(&statement).into(),
+        })
+    }
+
+    /// Answers a knock with the sharer's word that the share is stopped, or as
+    /// long as that is not known with a request to come back later.
+    pub(crate) fn refuse_as_stopped(&mut self, visit: Visit) {
+        if let Some(maker) = self.maker.clone() {
+            self.sign_stop(&maker);
+        }
+        let reason = self.stopped.map_or(Refusal::Busy, |stop| Refusal::Stopped {
+            public_key: stop.public_key,
+            signature: stop.signature,
+        });
+        self.refuse(visit, reason);
     }
 
     /// Says something to everybody, with the last word of a download.

@@ -15,7 +15,7 @@ impl Transfer {
         match happening {
             Happening::Visit(visit) => {
                 if self.stopped {
-                    self.swarm.refuse(visit, Refusal::Stopped);
+                    self.swarm.refuse_as_stopped(visit);
                 } else if self.serves() {
                     self.swarm.welcome(visit);
                 } else {
