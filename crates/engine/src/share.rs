@@ -9,7 +9,6 @@
 //! share keeps answering knocks, with "stopped". Who is there and what is sent
 //! to whom is the business of its `swarm`.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -379,17 +378,17 @@ impl Share {
         }
     }
 
-    fn visit(&mut self, visit: Visit) {
+    fn visit(&mut self, visit: Box<Visit>) {
         let device = visit.knock.knock.device;
         let taken = self.view.audience == Audience::OnePerson
             && self.claimed.is_some_and(|claimed| claimed != device);
         match self.view.state {
             ShareState::Stopped | ShareState::Failed { .. } => {
-                self.swarm.refuse_as_stopped(visit);
+                self.swarm.refuse_as_stopped(*visit);
             }
-            ShareState::Delivered => self.swarm.refuse(visit, Refusal::Taken),
-            _ if taken => self.swarm.refuse(visit, Refusal::Taken),
-            _ => self.swarm.welcome(visit),
+            ShareState::Delivered => self.swarm.refuse(*visit, Refusal::Taken),
+            _ if taken => self.swarm.refuse(*visit, Refusal::Taken),
+            _ => self.swarm.welcome(*visit),
         }
     }
 
@@ -492,7 +491,7 @@ fn prepare(
         bytes: found.bytes,
     });
     let known: Vec<Hashed> = store.share_files(&id).unwrap_or_default();
-    let offered = source::hash(found, &known, hashing);
+    let offered = source::hash(found, known, hashing);
     let Offered {
         entries,
         shelf,

@@ -301,11 +301,11 @@ impl Swarm {
             through: made.control.clone(),
             to: from,
         };
-        self.happenings.push_back(Happening::Visit(Visit {
+        self.happenings.push_back(Happening::Visit(Box::new(Visit {
             knock,
             back,
             same_machine,
-        }));
+        })));
     }
 
     fn farewell(&mut self, key: PeerKey, reason: Farewell) {

@@ -242,7 +242,7 @@ impl Member {
     }
 
     async fn granted(&mut self, granted: bool, peer: &Peer, serving: &mut Serving) {
-        if granted == !serving.choked {
+        if granted != serving.choked {
             return;
         }
         serving.choked = !granted;

@@ -95,7 +95,7 @@ impl Ready {
 #[derive(Debug)]
 pub(crate) enum Happening {
     /// Somebody knocks: to be let in or refused.
-    Visit(Visit),
+    Visit(Box<Visit>),
     /// Somebody is linked now.
     Met(DeviceView),
     /// The fetching half learned something.
@@ -250,7 +250,7 @@ impl Swarm {
             }
             tokio::select! {
                 Some(report) = self.reports.recv() => self.reported(report),
-                Some(visit) = self.visits.recv() => return Happening::Visit(visit),
+                Some(visit) = self.visits.recv() => return Happening::Visit(Box::new(visit)),
                 met = next_met(&mut self.search) => self.met(met),
                 _ = self.tick.tick() => self.ticked(),
                 Some(_) = self.tasks.join_next(), if !self.tasks.is_empty() => {}

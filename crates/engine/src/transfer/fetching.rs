@@ -15,11 +15,11 @@ impl Transfer {
         match happening {
             Happening::Visit(visit) => {
                 if self.stopped {
-                    self.swarm.refuse_as_stopped(visit);
+                    self.swarm.refuse_as_stopped(*visit);
                 } else if self.serves() {
-                    self.swarm.welcome(visit);
+                    self.swarm.welcome(*visit);
                 } else {
-                    self.swarm.refuse(visit, Refusal::Busy);
+                    self.swarm.refuse(*visit, Refusal::Busy);
                 }
             }
             Happening::Met(device) => {
@@ -203,7 +203,7 @@ impl Transfer {
                     self.fail(problem, true, Farewell::Closing);
                 }
             }
-            Some(Done::Finished) => self.finished(),
+            Some(Done::Finished { .. }) => self.finished(),
             Some(Done::Discarded) => {}
         }
     }

@@ -224,7 +224,7 @@ impl Transfer {
     }
 
     /// Parts with everybody and the disk; what is here is kept.
-    async fn close(mut self) {
+    async fn close(self) {
         self.keep_people();
         self.keep();
         let Transfer { swarm, disk, .. } = self;
