@@ -22,7 +22,7 @@ pub(crate) struct Context {
     pub(crate) key: DeviceKey,
     pub(crate) board: Board,
     pub(crate) post: Post,
-    pub(crate) store: Store,
+    pub(crate) store: Arc<Store>,
     pub(crate) config: Config,
     name: RwLock<DeviceName>,
     settings: RwLock<Settings>,
@@ -33,7 +33,7 @@ pub(crate) struct Context {
 impl Context {
     pub(crate) fn new(
         config: Config,
-        store: Store,
+        store: Arc<Store>,
         post: Post,
         key: DeviceKey,
         name: DeviceName,

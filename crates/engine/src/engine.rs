@@ -73,7 +73,14 @@ impl Engine {
         })?;
         store.set_port(post.port())?;
         let name = DeviceName::new(&name);
-        let context = Arc::new(Context::new(config, store, post, key, name, settings));
+        let context = Arc::new(Context::new(
+            config,
+            Arc::new(store),
+            post,
+            key,
+            name,
+            settings,
+        ));
         context.apply_settings();
         let shares = kept
             .into_iter()
@@ -167,6 +174,7 @@ impl Engine {
             audience,
             created_at: unix_millis(),
             stopped: false,
+            paused: false,
         };
         self.context().store.put_share(&stored)?;
         let id = stored.key.secret().id();

@@ -24,14 +24,14 @@ pub(crate) fn start(
     context: &Arc<Context>,
     invite: &Invite,
     fetch: &Fetch,
-    shelf: Shelf,
+    shelf: Arc<Shelf>,
 ) -> Option<Passing> {
     let manifest = Arc::clone(fetch.manifest()?);
     let total_bytes = manifest.bytes();
     let ready = Arc::new(Ready {
         manifest,
         signed: Arc::new(fetch.signed()?.clone()),
-        shelf: Arc::new(shelf),
+        shelf,
     });
     let secret = invite.secret;
     let (visit_sender, mut visits) = mpsc::channel(VISIT_QUEUE);

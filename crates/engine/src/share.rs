@@ -29,8 +29,8 @@ use crate::board::Rate;
 use crate::context::Context;
 use crate::host::{Change, Host, Progress, Ready, Report};
 use crate::post::{VISIT_QUEUE, Visit};
-use crate::source::{self, HashProgress, Shelf, Skipped};
-use crate::store::StoredShare;
+use crate::source::{self, HashProgress, Offered};
+use crate::store::{Store, StoredShare};
 
 /// How often rates and hashing progress are looked at.
 const TICK: Duration = Duration::from_millis(250);
@@ -107,7 +107,7 @@ pub(crate) fn start(context: Arc<Context>, stored: StoredShare) -> mpsc::Sender<
 /// How preparing ended.
 enum Prepared {
     Found { files: u32, bytes: u64 },
-    Done(Box<(Manifest, SignedManifest, Shelf, Skipped)>),
+    Done(Box<(Manifest, SignedManifest, Offered)>),
     Failed(Problem),
 }
 
@@ -267,8 +267,9 @@ impl Share {
         let (key, name) = (self.stored.key.clone(), self.stored.name.clone());
         let paths = self.stored.paths.clone();
         let sender = self.prepared_sender.clone();
+        let store = Arc::clone(&self.context.store);
         tokio::task::spawn_blocking(move || {
-            let outcome = prepare(&key, &name, &paths, &hashing, &sender);
+            let outcome = prepare(&store, &key, &name, &paths, &hashing, &sender);
             if !hashing.cancelled.load(Ordering::Relaxed) {
                 let outcome = outcome.unwrap_or_else(Prepared::Failed);
                 // The share may have been stopped meanwhile.
@@ -297,17 +298,17 @@ impl Share {
                 self.withdraw();
             }
             Prepared::Done(done) => {
-                let (manifest, signed, shelf, skipped) = *done;
+                let (manifest, signed, offered) = *done;
                 self.preparing = None;
                 self.view.files = u32::try_from(manifest.files()).unwrap_or(u32::MAX);
                 self.view.bytes = manifest.bytes();
-                self.view.skipped = skipped.named;
-                self.view.skipped_total = skipped.total;
+                self.view.skipped = offered.skipped.named;
+                self.view.skipped_total = offered.skipped.total;
                 self.view.state = ShareState::Ready;
                 let ready = Arc::new(Ready {
                     manifest: Arc::new(manifest),
                     signed: Arc::new(signed),
-                    shelf: Arc::new(shelf),
+                    shelf: Arc::new(offered.shelf),
                 });
                 self.ready = Some(Arc::clone(&ready));
                 self.progress.send_replace(Progress {
@@ -499,6 +500,7 @@ impl Share {
 }
 
 fn prepare(
+    store: &Store,
     key: &passalong_proto::keys::ShareKey,
     name: &str,
     paths: &[PathBuf],
@@ -511,9 +513,18 @@ fn prepare(
         files: found.files,
         bytes: found.bytes,
     });
-    let (entries, shelf, skipped) = source::hash(found, hashing);
-    if entries.is_empty() && !hashing.cancelled.load(Ordering::Relaxed) {
-        let named = skipped.named.first();
+    let id = key.secret().id();
+    let recorded = store.share_files(&id).unwrap_or_else(|problem| {
+        tracing::warn!(%problem.message, "all files of a share are hashed again");
+        Vec::new()
+    });
+    let mut offered = source::hash(found, recorded, hashing);
+    let cancelled = hashing.cancelled.load(Ordering::Relaxed);
+    if !cancelled && let Err(problem) = store.put_share_files(&id, &offered.hashed) {
+        tracing::warn!(%problem.message, "the hashes of a share could not be kept");
+    }
+    if offered.entries.is_empty() && !cancelled {
+        let named = offered.skipped.named.first();
         return Err(Problem::new(
             ProblemCode::Disk,
             match named {
@@ -530,9 +541,9 @@ fn prepare(
             "Share it in several parts.",
         )
     };
-    let manifest = Manifest::new(name, entries).map_err(too_much)?;
+    let manifest = Manifest::new(name, std::mem::take(&mut offered.entries)).map_err(too_much)?;
     let signed = SignedManifest::sign(key, &manifest).map_err(too_much)?;
-    Ok(Prepared::Done(Box::new((manifest, signed, shelf, skipped))))
+    Ok(Prepared::Done(Box::new((manifest, signed, offered))))
 }
 
 /// A manifest's entries, for showing.

@@ -33,6 +33,7 @@ use crate::board::Rate;
 use crate::context::Context;
 use crate::knocking::{Knocking, Met};
 use crate::sink::{self, Done, Job};
+use crate::source::Shelf;
 
 /// How often rates and waiting times are looked at.
 const TICK: Duration = Duration::from_millis(250);
@@ -101,6 +102,7 @@ pub(crate) fn start(
         view,
         destination,
         disk: None,
+        shelf: None,
         accepted: None,
         finishing: false,
         outdated: false,
@@ -130,6 +132,8 @@ struct Transfer {
     fetch: Fetch,
     destination: PathBuf,
     disk: Option<Disk>,
+    /// Where others can read what is here.
+    shelf: Option<Arc<Shelf>>,
     /// When the person accepted.
     accepted: Option<Instant>,
     /// The disk was told that everything is here.

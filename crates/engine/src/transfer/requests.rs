@@ -18,6 +18,7 @@ use super::{Answer, Asked, Command, Disk, Next, Transfer, destination_view};
 use crate::api::{Problem, ProblemCode, Selection, TransferState};
 use crate::share;
 use crate::sink::{self, Job, Plan};
+use crate::source::Shelf;
 
 impl Transfer {
     pub(super) fn command(&mut self, command: Option<Command>) -> Asked {
@@ -154,14 +155,18 @@ impl Transfer {
 
     fn begin_disk(&mut self, manifest: &Arc<Manifest>, wanted: Vec<u32>) -> Result<(), Problem> {
         let cancelled = Arc::new(AtomicBool::new(false));
+        let shelf = Arc::new(Shelf::empty(manifest.entries().len()));
         let plan = Plan {
             root: self.destination.clone(),
             id: self.view.id.clone(),
             manifest: Arc::clone(manifest),
             wanted: wanted.clone(),
+            store: Arc::clone(&self.context.store),
+            shelf: Arc::clone(&shelf),
         };
         let (jobs, results) = sink::start(plan, Arc::clone(&cancelled))
             .map_err(|error| Problem::state("start writing", error))?;
+        self.shelf = Some(shelf);
         self.disk = Some(Disk {
             jobs,
             results,

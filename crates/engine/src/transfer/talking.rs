@@ -226,7 +226,7 @@ impl Transfer {
                     total_bytes: total,
                 });
             }
-            Some(Done::Checked { present }) => {
+            Some(Done::Checked { present, .. }) => {
                 self.already_here = u32::try_from(present.len()).unwrap_or(u32::MAX);
                 if let Err(violation) = self.fetch.accept(&self.wanted, &present) {
                     self.fail(Problem::corrupt(violation), false);
@@ -273,7 +273,7 @@ impl Transfer {
                 self.fail(problem, true);
                 return Err(Next::Rest);
             }
-            Some(Done::Finished { shelf }) => {
+            Some(Done::Finished { all }) => {
                 if let Some(peer) = peer {
                     let bytes = self.fetch.progress().bytes;
                     peer.control.send(Message::Progress { bytes });
@@ -289,7 +289,7 @@ impl Transfer {
                         .accepted
                         .map_or(0.0, |since| since.elapsed().as_secs_f64()),
                 });
-                if let (Some(shelf), true) = (shelf, self.context.config.stay) {
+                if let (Some(shelf), true) = (self.shelf.clone(), all && self.context.config.stay) {
                     self.stay =
                         crate::passing::start(&self.context, &self.invite, &self.fetch, shelf);
                 }
