@@ -37,7 +37,7 @@ pub(crate) struct Context {
 impl Context {
     pub(crate) fn new(
         config: Config,
-        store: Store,
+        store: Arc<Store>,
         post: Post,
         key: DeviceKey,
         name: DeviceName,
@@ -47,7 +47,7 @@ impl Context {
             key,
             board: Board::new(),
             post,
-            store: Arc::new(store),
+            store,
             config,
             limits: Limits::default(),
             turns: Turns::new(settings.upload_slots),

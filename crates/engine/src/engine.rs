@@ -76,7 +76,14 @@ impl Engine {
         })?;
         store.set_port(post.port())?;
         let name = DeviceName::new(&name);
-        let context = Arc::new(Context::new(config, store, post, key, name, settings));
+        let context = Arc::new(Context::new(
+            config,
+            Arc::new(store),
+            post,
+            key,
+            name,
+            settings,
+        ));
         context.apply_settings();
         let shares = kept
             .into_iter()

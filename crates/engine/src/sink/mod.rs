@@ -14,8 +14,6 @@ mod handles;
 mod held;
 mod placing;
 mod record;
-#[cfg(test)]
-mod tests;
 mod writing;
 
 use std::collections::{HashMap, HashSet};
