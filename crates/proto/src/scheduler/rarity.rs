@@ -21,6 +21,8 @@ pub(super) struct Rarity {
     full: u32,
     /// Missing pieces by `copies`.
     levels: Vec<Level>,
+    /// All of them.
+    missing: PieceSet,
     /// Where to begin among equally rare pieces.
     origin: u32,
 }
@@ -40,6 +42,7 @@ impl Rarity {
             copies: vec![0; count as usize],
             full: 0,
             levels: Vec::new(),
+            missing: PieceSet::none(count),
             origin,
         }
     }
@@ -101,6 +104,7 @@ impl Rarity {
             level.pieces = PieceSet::none(count);
         }
         level.count += u32::from(level.pieces.insert(piece));
+        self.missing.insert(piece);
     }
 
     /// A piece is not missing any more; says whether it was.
@@ -112,6 +116,7 @@ impl Rarity {
         };
         let was = level.pieces.remove(piece);
         level.count -= u32::from(was);
+        self.missing.remove(piece);
         was
     }
 
@@ -152,8 +157,7 @@ impl Rarity {
 
     /// Whether anything missing is in `held`.
     pub(super) fn any(&self, held: &PieceSet) -> bool {
-        let mut levels = self.levels.iter();
-        levels.any(|level| level.count > 0 && level.pieces.meets(held))
+        self.missing.meets(held)
     }
 
     fn recount(&mut self, piece: u32, change: impl FnOnce(u32) -> u32) {
