@@ -26,7 +26,11 @@ impl Scheduler {
         if let Some(order) = self.next_cancel() {
             return Some(order);
         }
-        if self.paused || *budget == 0 {
+        if self.paused {
+            return None;
+        }
+        if *budget == 0 {
+            self.stirred = true;
             return None;
         }
         if std::mem::take(&mut self.stirred) {
@@ -40,12 +44,11 @@ impl Scheduler {
                 return None;
             }
             let pieces = self.ask(peer, now, budget);
+            if pieces.len() == REQUESTS_PER_MESSAGE {
+                self.round.push(peer);
+            }
             if !pieces.is_empty() {
                 return Some(Order::Request { peer, pieces });
-            }
-            if *budget == 0 {
-                self.stirred = true;
-                return None;
             }
             self.idle.push(peer);
         }
