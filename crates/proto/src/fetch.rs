@@ -1,33 +1,50 @@
-//! The fetching side of a transfer: from the first message of the manifest to
-//! the last verified piece, across any number of links.
+//! The fetching half of a side: from the first message of the manifest to the
+//! last verified piece, from any number of peers.
 //!
 //! ```text
 //! Listing --manifest whole and signed--> Listed --accept--> Fetching --> Complete
 //! ```
 //!
-//! Invariant: a piece is in exactly one state at any time, and leaves
-//! `Received` only through [`Fetch::piece_stored`] or [`Fetch::piece_rejected`].
-//! Verifying and writing bytes is the caller's business.
+//! Invariant: what a peer sends counts only if it was asked of that peer, and what
+//! one does wrong changes nothing for the others. Which pieces are asked of whom is
+//! decided by [`crate::scheduler`]; verifying and writing bytes, and telling the
+//! peers of the choice and how far it is, is the caller's business.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
 use crate::invite::InviteSecret;
-use crate::manifest::{EntryKind, MAX_MANIFEST_BYTES, Manifest, ManifestError, SignedManifest};
+use crate::manifest::{EntryKind, Manifest, ManifestError, SignedManifest};
+use crate::pieces::{PieceMap, PieceSet};
+use crate::scheduler::{Arrival, Order, Scheduler};
 use crate::serve::Violation;
-use crate::tree::{FileHashes, PieceHash, piece_count, piece_len};
-use crate::wire::{Farewell, Frame, Message, PieceRef, REQUESTS_PER_MESSAGE, SourceProblem};
+use crate::tree::{FileHashes, PieceHash};
+use crate::wire::{Frame, Message, PieceRef, SourceProblem};
 
-/// Bytes asked for and not yet on disk: what one link keeps in memory.
-pub const WINDOW_BYTES: u64 = 16 * 1024 * 1024;
-/// Pieces asked for and not yet on disk.
-pub const WINDOW_PIECES: usize = 1024;
-/// Most pieces in one transfer: 16 TiB in large files.
-pub const MAX_PIECES: u64 = 1 << 24;
-/// Files whose hashes are fetched ahead of their pieces.
-const FILES_AHEAD: usize = 4;
+use files::{File, Files, Hashes};
+use source::{Choked, Early, HashRequest, Source};
+
+pub use crate::scheduler::PeerKey;
+
+mod files;
+mod listing;
+mod source;
+
+/// Most bytes kept of what peers hold of lists that are not known here.
+const MAX_EARLY: usize = 64 << 20;
+/// How long hashes are awaited before another peer is asked for them.
+const HASH_PATIENCE: Duration = Duration::from_secs(10);
+/// Most files whose hashes are asked of one peer at once.
+const HASHES_AT_ONCE: usize = 16;
+/// How often, at most, files are begun while others are going.
+const BEGIN_EVERY: Duration = Duration::from_millis(50);
+/// How often late hashes are looked for.
+const PATIENCE_EVERY: Duration = Duration::from_secs(1);
+/// How often, at most, the interest in every peer is looked at.
+const INTEREST_EVERY: Duration = Duration::from_millis(250);
 
 /// What the fetching side learned, or hands over.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,8 +58,10 @@ pub enum FetchEvent {
     },
     /// The manifest is here and signed by the share key.
     Listed,
-    /// The same manifest came again, over another link.
-    ListedAgain,
+    /// A newer list came before anything was accepted: it is the manifest now.
+    Replaced,
+    /// There is a newer list ([`Fetch::newer`]), but this one was accepted.
+    Outdated,
     /// A file of several pieces can be verified from now on. Look what of it
     /// is on disk, then call [`Fetch::file_ready`].
     Hashes {
@@ -58,19 +77,20 @@ pub enum FetchEvent {
         piece: PieceRef,
         /// All its bytes.
         bytes: Bytes,
+        /// Who sent it.
+        from: PeerKey,
     },
-    /// The sharer cannot send this file; the rest goes on.
+    /// The sharer cannot send this file, and the others cannot either; the rest
+    /// goes on.
     Unavailable {
         /// The file.
         entry: u32,
         /// Why.
         reason: SourceProblem,
     },
-    /// The sharer ended the link on purpose.
-    Left(Farewell),
 }
 
-/// Why a fetch cannot go on with this peer.
+/// Why a fetch cannot go on with a peer.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
     /// It broke the protocol.
@@ -79,59 +99,26 @@ pub enum FetchError {
     /// Its manifest is not the share's.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
-    /// Its manifest is not the one that came before.
-    #[error("the list changed since it was first seen")]
+    /// Its manifest is not the one that it told of.
+    #[error("the list that it sent is not the one that it told of")]
     OtherManifest,
+    /// Its manifest has more pieces than can be numbered.
+    #[error("the share is larger than 16 TiB: share it in several parts")]
+    TooManyPieces,
     /// Its hashes do not add up to the file's root.
     #[error("the hashes of a file are not those that the list was signed with")]
     Hashes,
 }
 
-/// State of one piece.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Piece {
-    Missing,
-    Requested,
-    Received,
-    Stored,
-}
-
-#[derive(Debug)]
-enum Hashes {
-    /// Not asked for yet.
-    Missing,
-    /// Asked for; so many are here.
-    Coming(Vec<PieceHash>),
-    /// Here; the caller looks at what is on disk.
-    Checking,
-    /// Pieces may be asked for.
-    Ready,
-}
-
-#[derive(Debug)]
-struct File {
-    entry: u32,
-    size: u64,
-    hashes: Hashes,
-    pieces: Vec<Piece>,
-    /// Every piece before this one is not missing.
-    cursor: u32,
-    stored: u32,
-    unavailable: bool,
-}
-
-impl File {
-    fn is_settled(&self) -> bool {
-        self.unavailable || self.stored as usize == self.pieces.len()
-    }
-}
-
-#[derive(Debug)]
-struct Incoming {
-    public_key: [u8; 32],
-    signature: [u8; 64],
-    length: usize,
-    bytes: Vec<u8>,
+/// A file that was begun before, as the record knows it.
+#[derive(Clone, Debug)]
+pub struct Resumed {
+    /// The file.
+    pub entry: u32,
+    /// Its hashes.
+    pub hashes: Arc<FileHashes>,
+    /// Which of its pieces are verified and on disk.
+    pub pieces: Vec<u32>,
 }
 
 /// How far a fetch is.
@@ -147,55 +134,124 @@ pub struct FetchProgress {
     pub files_total: u32,
 }
 
+/// The list, once it is here.
+#[derive(Clone, Debug)]
+struct List {
+    hash: [u8; 32],
+    signed: Arc<SignedManifest>,
+    manifest: Arc<Manifest>,
+    pieces: Arc<PieceMap>,
+}
+
+impl List {
+    fn open(secret: &InviteSecret, signed: Arc<SignedManifest>) -> Result<List, FetchError> {
+        let manifest = signed.open(secret)?;
+        let pieces = PieceMap::of(&manifest).ok_or(FetchError::TooManyPieces)?;
+        Ok(List {
+            hash: *blake3::hash(&signed.bytes).as_bytes(),
+            signed,
+            manifest: Arc::new(manifest),
+            pieces: Arc::new(pieces),
+        })
+    }
+}
+
 /// State of the fetching side.
 #[derive(Debug)]
 pub struct Fetch {
     secret: InviteSecret,
-    incoming: Option<Incoming>,
-    signed: Option<SignedManifest>,
-    manifest: Option<Arc<Manifest>>,
+    seed: u64,
+    list: Option<List>,
+    /// A newer list than the one that was accepted.
+    newer: Option<List>,
+    /// Numbers the pieces of `list`; empty before it is here.
+    scheduler: Scheduler,
+    sources: BTreeMap<PeerKey, Source>,
     accepted: bool,
-    /// The manifest came over the link that is up now.
-    listed: bool,
-    files: Vec<File>,
-    by_entry: HashMap<u32, usize>,
-    /// Index of the first file that may still have missing pieces.
-    front: usize,
-    buffers: HashMap<PieceRef, BytesMut>,
-    in_flight: HashSet<PieceRef>,
-    in_flight_bytes: u64,
-    outbox: VecDeque<Message>,
+    paused: bool,
+    files: Files,
+    buffers: HashMap<(PeerKey, PieceRef), BytesMut>,
+    outbox: VecDeque<(PeerKey, Message)>,
+    events: VecDeque<FetchEvent>,
     progress: FetchProgress,
+    /// Files may be begun that could not be before.
+    begin: bool,
+    next_begin: Duration,
+    next_interest: Duration,
+    next_patience: Duration,
 }
 
 impl Fetch {
-    /// A fetch of the share that the invite commits to.
-    pub fn new(secret: InviteSecret) -> Self {
+    /// A fetch of the share that the invite commits to. Fetches of different
+    /// `seed`s begin at different pieces.
+    pub fn new(secret: InviteSecret, seed: u64) -> Fetch {
         Fetch {
             secret,
-            incoming: None,
-            signed: None,
-            manifest: None,
+            seed,
+            list: None,
+            newer: None,
+            scheduler: Scheduler::equal(0, 0, seed),
+            sources: BTreeMap::new(),
             accepted: false,
-            listed: false,
-            files: Vec::new(),
-            by_entry: HashMap::new(),
-            front: 0,
+            paused: false,
+            files: Files::default(),
             buffers: HashMap::new(),
-            in_flight: HashSet::new(),
-            in_flight_bytes: 0,
             outbox: VecDeque::new(),
+            events: VecDeque::new(),
             progress: FetchProgress::default(),
+            begin: false,
+            next_begin: Duration::ZERO,
+            next_interest: Duration::ZERO,
+            next_patience: Duration::ZERO,
         }
     }
 
-    /// The same fetch from the beginning, with the manifest that is here.
+    /// A fetch whose manifest is here from before.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`SignedManifest::open`]; `TooLarge` for more pieces than can be
+    /// numbered.
+    pub fn restore(
+        secret: InviteSecret,
+        signed: SignedManifest,
+        seed: u64,
+    ) -> Result<Fetch, ManifestError> {
+        let list = List::open(&secret, Arc::new(signed)).map_err(|error| match error {
+            FetchError::Manifest(error) => error,
+            _ => ManifestError::TooLarge,
+        })?;
+        let mut fetch = Fetch::new(secret, seed);
+        fetch.adopt(list);
+        Ok(fetch)
+    }
+
+    /// The same fetch from the beginning, with the manifest and the peers that are
+    /// here. What was asked for is cancelled.
     pub fn again(&self) -> Fetch {
-        Fetch {
-            signed: self.signed.clone(),
-            manifest: self.manifest.clone(),
-            ..Fetch::new(self.secret)
+        let mut again = Fetch {
+            list: self.list.clone(),
+            newer: self.newer.clone(),
+            scheduler: self.scheduler.again(),
+            sources: self.sources.clone(),
+            ..Fetch::new(self.secret, self.seed)
+        };
+        again.scheduler.set_paused(false);
+        again
+    }
+
+    /// A fetch of the newer list, with the peers that are here, if there is one.
+    pub fn renewed(&self) -> Option<Fetch> {
+        let list = self.newer.clone()?;
+        let mut renewed = Fetch {
+            sources: self.sources.clone(),
+            ..Fetch::new(self.secret, self.seed)
+        };
+        for source in renewed.sources.values_mut() {
+            source.usable = false;
         }
+        renewed.adopt(list);
+        Some(renewed)
     }
 
     /// Whether the person's choice was taken in.
@@ -205,12 +261,22 @@ impl Fetch {
 
     /// The manifest, once it is here.
     pub fn manifest(&self) -> Option<&Arc<Manifest>> {
-        self.manifest.as_ref()
+        self.list.as_ref().map(|list| &list.manifest)
     }
 
     /// The manifest as it was signed, once it is here: what a new sharer needs.
-    pub fn signed(&self) -> Option<&SignedManifest> {
-        self.signed.as_ref()
+    pub fn signed(&self) -> Option<&Arc<SignedManifest>> {
+        self.list.as_ref().map(|list| &list.signed)
+    }
+
+    /// The newer list, after [`FetchEvent::Outdated`].
+    pub fn newer(&self) -> Option<&Arc<SignedManifest>> {
+        self.newer.as_ref().map(|list| &list.signed)
+    }
+
+    /// The numbering of the pieces, once the manifest is here.
+    pub fn pieces(&self) -> Option<&Arc<PieceMap>> {
+        self.list.as_ref().map(|list| &list.pieces)
     }
 
     /// How far it is.
@@ -220,369 +286,740 @@ impl Fetch {
 
     /// Whether everything accepted is stored, or known to be unavailable.
     pub fn is_complete(&self) -> bool {
-        self.accepted && self.files.iter().skip(self.front).all(File::is_settled)
+        self.accepted && self.files.is_empty()
     }
 
     /// Whether anything was asked for and is not here yet.
     pub fn is_waiting(&self) -> bool {
-        !self.in_flight.is_empty()
-            || self
-                .files
-                .iter()
-                .skip(self.front)
-                .any(|f| !f.unavailable && matches!(f.hashes, Hashes::Coming(_)))
+        self.scheduler.is_waiting() || self.files.is_waiting()
     }
 
-    /// Accepts these files (indexes of files in the manifest, each at most
-    /// once); `present` are those of them that are already here. The caller
-    /// has checked that the manifest is here.
-    pub fn accept(&mut self, wanted: &[u32], present: &HashSet<u32>) -> Result<(), Violation> {
-        let Some(manifest) = self.manifest.clone() else {
+    /// The stored pieces by number, once the manifest is here.
+    pub fn held(&self) -> Option<&PieceSet> {
+        self.list.as_ref().map(|_| self.scheduler.stored_set())
+    }
+
+    /// What a peer holds, as it says, if it has the same list.
+    pub fn holdings(&self, peer: PeerKey) -> Option<&PieceSet> {
+        self.scheduler.holdings(peer)
+    }
+
+    /// Connected peers that hold a piece.
+    pub fn copies(&self, piece: u32) -> u32 {
+        self.scheduler.copies(piece)
+    }
+
+    /// Whether a peer has the same list.
+    pub fn listed_by(&self, peer: PeerKey) -> bool {
+        self.sources.get(&peer).is_some_and(|source| source.usable)
+    }
+
+    /// How fast a peer sends, in bytes a second; 0 if nothing is asked of it.
+    pub fn rate_from(&self, peer: PeerKey) -> u64 {
+        self.scheduler.rate_of(peer)
+    }
+
+    /// Accepts these files (indexes in the manifest; what is no file is passed
+    /// over). `present` are those of them that are already here whole, `resumed`
+    /// those that are here in part; what does not fit the manifest is not.
+    ///
+    /// # Errors
+    ///
+    /// There is no manifest, or something was accepted before.
+    pub fn accept(
+        &mut self,
+        wanted: &[u32],
+        present: &HashSet<u32>,
+        resumed: Vec<Resumed>,
+    ) -> Result<(), Violation> {
+        let Some(list) = &self.list else {
             return Err(Violation("nothing was offered yet"));
         };
-        let mut total_pieces = 0u64;
-        for &entry in wanted {
-            let Some(EntryKind::File { size, .. }) = manifest
+        if self.accepted {
+            return Err(Violation("the choice was made before"));
+        }
+        let resumed: HashMap<u32, Resumed> = resumed
+            .into_iter()
+            .map(|resumed| (resumed.entry, resumed))
+            .collect();
+        let wanted: std::collections::BTreeSet<u32> = wanted.iter().copied().collect();
+        for entry in wanted {
+            let Some(EntryKind::File { size, root, .. }) = list
+                .manifest
                 .entries()
                 .get(entry as usize)
                 .map(|entry| &entry.kind)
             else {
                 continue;
             };
-            let pieces = piece_count(*size);
-            total_pieces += u64::from(pieces);
-            if total_pieces > MAX_PIECES {
-                return Err(Violation("the share is larger than 16 TiB"));
-            }
+            let numbers = list.pieces.of_entry(entry);
             self.progress.total += size;
             self.progress.files_total += 1;
-            if pieces == 0 || present.contains(&entry) {
-                self.progress.bytes += size;
-                self.progress.files += 1;
-                continue;
-            }
-            self.by_entry.insert(entry, self.files.len());
-            self.files.push(File {
-                entry,
+            let known = resumed
+                .get(&entry)
+                .filter(|resumed| resumed.hashes.root() == *root && resumed.hashes.size() == *size);
+            let mut file = File {
                 size: *size,
-                hashes: if pieces == 1 {
-                    Hashes::Ready
-                } else {
-                    Hashes::Missing
-                },
-                pieces: vec![Piece::Missing; pieces as usize],
-                cursor: 0,
+                pieces: numbers.len() as u32,
                 stored: 0,
-                unavailable: false,
-            });
+                hashes: Hashes::Waiting {
+                    known: known.is_some(),
+                },
+                refused: None,
+            };
+            for number in numbers.clone() {
+                self.scheduler.want(number);
+            }
+            let on_disk = known.into_iter().flat_map(|resumed| &resumed.pieces);
+            let on_disk = on_disk
+                .filter_map(|piece| numbers.start.checked_add(*piece))
+                .filter(|number| numbers.contains(number));
+            let here: Vec<u32> = if present.contains(&entry) {
+                numbers.clone().collect()
+            } else {
+                on_disk.collect()
+            };
+            for number in here {
+                if self.scheduler.stored(number) {
+                    file.stored += 1;
+                    self.progress.bytes += u64::from(list.pieces.len(number));
+                }
+            }
+            if file.stored == file.pieces {
+                self.progress.files += 1;
+            } else {
+                self.files.insert(entry, file);
+            }
         }
+        let origin = list.pieces.piece(self.scheduler.origin());
+        self.files.order(origin.map_or(0, |piece| piece.entry));
         self.accepted = true;
-        if self.listed {
-            self.announce();
-        }
+        self.begin = true;
+        self.next_interest = Duration::ZERO;
+        self.give_up_refused();
         Ok(())
     }
 
-    /// The link is gone: what was asked for and has not come is missing again.
-    pub fn lost(&mut self) {
-        self.incoming = None;
-        self.listed = false;
-        self.outbox.clear();
-        self.buffers.clear();
-        for piece in std::mem::take(&mut self.in_flight) {
-            let Some(file) = self
-                .by_entry
-                .get(&piece.entry)
-                .and_then(|i| self.files.get_mut(*i))
-            else {
-                continue;
-            };
-            let state = &mut file.pieces[piece.piece as usize];
-            if *state == Piece::Requested {
-                *state = Piece::Missing;
-                file.cursor = file.cursor.min(piece.piece);
-                self.in_flight_bytes -= u64::from(piece_len(file.size, piece.piece));
-            } else {
-                // Received: the caller still owes an answer for it.
-                self.in_flight.insert(piece);
-            }
-        }
-        for file in &mut self.files {
-            if matches!(file.hashes, Hashes::Coming(_)) {
-                file.hashes = Hashes::Missing;
-            }
-        }
-        self.front = 0;
+    /// A peer is linked.
+    pub fn joined(&mut self, peer: PeerKey, _now: Duration) {
+        self.sources.entry(peer).or_default();
     }
 
-    /// Takes a message from the sharer.
-    pub fn handle(&mut self, message: Message) -> Result<Option<FetchEvent>, FetchError> {
+    /// A link is gone: what was asked of this peer and has not come is missing
+    /// again. [`Fetch::poll_event`] may have something to tell.
+    pub fn left(&mut self, peer: PeerKey) {
+        let Some(source) = self.sources.remove(&peer) else {
+            return;
+        };
+        self.scheduler.left(peer);
+        self.buffers.retain(|(from, _), _| *from != peer);
+        self.outbox.retain(|(to, _)| *to != peer);
+        for entry in source.hash_requests.keys() {
+            self.files.lose_hashes(*entry, peer);
+        }
+        self.give_up_refused();
+    }
+
+    /// A peer proved to be whoever made the share. [`Fetch::poll_event`] may have
+    /// something to tell.
+    pub fn sharer(&mut self, peer: PeerKey) {
+        let Some(source) = self.sources.get_mut(&peer) else {
+            return;
+        };
+        source.is_sharer = true;
+        for (entry, reason) in source.unavailable.clone() {
+            if let Some(file) = self.files.get_mut(entry) {
+                file.refused = Some(reason);
+            }
+        }
+        self.give_up_refused();
+    }
+
+    /// Stops asking for anything and cancels what is asked for, or goes on.
+    pub fn set_paused(&mut self, paused: bool) {
+        self.paused = paused;
+        self.scheduler.set_paused(paused);
+        self.next_interest = Duration::ZERO;
+    }
+
+    /// What happened besides the message that was handled last, if anything. To be
+    /// called until `None` after every other call that changes anything.
+    pub fn poll_event(&mut self) -> Option<FetchEvent> {
+        self.events.pop_front()
+    }
+
+    /// Takes a message of a peer's serving half.
+    ///
+    /// # Errors
+    ///
+    /// The peer cannot be a source any more: its link is to end, by
+    /// [`Fetch::left`].
+    pub fn handle(
+        &mut self,
+        peer: PeerKey,
+        message: Message,
+        now: Duration,
+    ) -> Result<Option<FetchEvent>, FetchError> {
+        let Some(source) = self.sources.get_mut(&peer) else {
+            return Ok(None);
+        };
+        if let Some(fault) = source.fault.take() {
+            return Err(fault.into());
+        }
         match message {
-            Message::Alive => Ok(None),
-            Message::Bye { reason } => Ok(Some(FetchEvent::Left(reason))),
+            Message::Alive | Message::Sharer { .. } => {}
             Message::Preparing {
                 done_bytes,
                 total_bytes,
-            } => Ok(Some(FetchEvent::Preparing {
-                done_bytes: done_bytes.min(total_bytes),
-                total_bytes,
-            })),
+            } => {
+                return Ok(Some(FetchEvent::Preparing {
+                    done_bytes: done_bytes.min(total_bytes),
+                    total_bytes,
+                }));
+            }
+            Message::Listed { hash, edition, .. } => self.listed(peer, hash, edition, now),
             Message::Manifest {
                 public_key,
                 signature,
                 length,
-            } => {
-                let length = length as usize;
-                if self.incoming.is_some() || self.listed {
-                    return Err(Violation("it sent the list twice").into());
+            } => source.listing.begins(public_key, signature, length, now)?,
+            Message::ManifestPart { bytes } => {
+                if let Some(signed) = source.listing.goes_on(&bytes, now)? {
+                    return self.manifest_came(peer, signed, now);
                 }
-                if length > MAX_MANIFEST_BYTES {
-                    return Err(ManifestError::TooLarge.into());
-                }
-                let bytes = Vec::new();
-                let signature = signature.into();
-                self.incoming = Some(Incoming {
-                    public_key,
-                    signature,
-                    length,
-                    bytes,
-                });
-                Ok(None)
             }
-            Message::ManifestPart { bytes } => self.manifest_part(&bytes),
+            Message::HoldsAll => self.holds_all(peer),
+            Message::HoldsField { first, bits } => self.holds_field(peer, first, &bits)?,
+            Message::Holds { pieces } => self.holds(peer, &pieces)?,
+            Message::Choke => {
+                source.choked = Choked(true);
+                self.scheduler.choked(peer, now);
+            }
+            Message::Unchoke => {
+                source.choked = Choked(false);
+                self.scheduler.unchoked(peer, now);
+            }
             Message::Hashes {
                 entry,
                 first,
                 hashes,
-            } => self.hashes(entry, first, &hashes),
-            Message::Unavailable { entry, reason } => Ok(self.unavailable(entry, reason)),
-            _ => Err(Violation("it sent a message that is not a sharer's to send").into()),
+            } => return self.hashes(peer, entry, first, &hashes, now),
+            Message::NoHashes { entry } => {
+                if source.hash_requests.remove(&entry).is_none()
+                    && !source.unavailable.contains_key(&entry)
+                    && !source.was_usable
+                {
+                    return Err(Violation("it was not asked for hashes").into());
+                }
+                source.no_hashes.insert(entry);
+                self.files.lose_hashes(entry, peer);
+            }
+            Message::Dropped { pieces } => self.dropped(peer, &pieces, now)?,
+            Message::Unavailable { entry, reason } => self.unavailable(peer, entry, reason, now),
+            _ => return Err(Violation("it sent a message that is not a sharer's to send").into()),
         }
+        Ok(self.events.pop_front())
     }
 
-    /// Takes a frame from the bulk channel.
-    pub fn handle_frame(&mut self, frame: Frame) -> Result<Option<FetchEvent>, FetchError> {
+    /// Takes a frame from a bulk channel.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Fetch::handle`].
+    pub fn handle_frame(
+        &mut self,
+        peer: PeerKey,
+        frame: Frame,
+        now: Duration,
+    ) -> Result<Option<FetchEvent>, FetchError> {
+        let Some(source) = self.sources.get(&peer) else {
+            return Ok(None);
+        };
+        if !source.usable {
+            return match source.was_usable {
+                true => Ok(None),
+                false => Err(Violation("it sent a file that was not asked for").into()),
+            };
+        }
         let Frame {
             piece,
             offset,
             data,
         } = frame;
-        let file = self
-            .by_entry
-            .get(&piece.entry)
-            .and_then(|i| self.files.get_mut(*i));
-        let Some(file) = file else {
-            return Err(Violation("it sent a file that was not asked for").into());
+        let late = source.unavailable.contains_key(&piece.entry);
+        let Some((list, number)) = self
+            .list
+            .as_ref()
+            .and_then(|list| Some((list, list.pieces.number(piece)?)))
+        else {
+            return Err(Violation("it sent a piece that does not exist").into());
         };
-        if file.unavailable {
-            return Ok(None);
-        }
-        if file.pieces.get(piece.piece as usize) != Some(&Piece::Requested) {
-            return Err(Violation("it sent a piece that was not asked for").into());
-        }
-        let expected = piece_len(file.size, piece.piece) as usize;
-        let held = self.buffers.get(&piece).map_or(0, BytesMut::len);
-        if offset as usize != held || held + data.len() > expected {
-            return Err(Violation("it sent a piece out of order or too long").into());
-        }
-        let bytes = if held == 0 && data.len() == expected {
-            data
-        } else {
-            let buffer = self
-                .buffers
-                .entry(piece)
-                .or_insert_with(|| BytesMut::with_capacity(expected));
-            buffer.extend_from_slice(&data);
-            if buffer.len() < expected {
+        let expected = list.pieces.len(number) as usize;
+        let arrival = self
+            .scheduler
+            .came(peer, number, offset, data.len() as u32, now);
+        let whole = match arrival {
+            Ok(Arrival::Part) => false,
+            Ok(Arrival::Whole) => true,
+            Ok(Arrival::Unneeded) => {
+                self.buffers.remove(&(peer, piece));
                 return Ok(None);
             }
-            self.buffers.remove(&piece).unwrap_or_default().freeze()
+            // Sent before it found that it cannot send the file.
+            Err(_) if late => return Ok(None),
+            Err(violation) => return Err(violation.into()),
         };
-        file.pieces[piece.piece as usize] = Piece::Received;
-        Ok(Some(FetchEvent::Piece { piece, bytes }))
+        if whole && offset == 0 {
+            return Ok(Some(FetchEvent::Piece {
+                piece,
+                bytes: data,
+                from: peer,
+            }));
+        }
+        let buffer = self.buffers.entry((peer, piece));
+        let buffer = buffer.or_insert_with(|| BytesMut::with_capacity(expected));
+        buffer.extend_from_slice(&data);
+        if !whole {
+            return Ok(None);
+        }
+        let bytes = self.buffers.remove(&(peer, piece)).unwrap_or_default();
+        Ok(Some(FetchEvent::Piece {
+            piece,
+            bytes: bytes.freeze(),
+            from: peer,
+        }))
     }
 
     /// What of a file is on disk already: indexes of verified pieces.
     pub fn file_ready(&mut self, entry: u32, stored: &[u32]) {
-        let Some(file) = self
-            .by_entry
-            .get(&entry)
-            .and_then(|i| self.files.get_mut(*i))
-        else {
+        let (Some(list), Some(file)) = (&self.list, self.files.get_mut(entry)) else {
             return;
         };
-        if file.unavailable || !matches!(file.hashes, Hashes::Checking) {
+        if !matches!(file.hashes, Hashes::Checking) {
             return;
         }
         file.hashes = Hashes::Ready;
-        for &index in stored {
-            if let Some(state @ Piece::Missing) = file.pieces.get_mut(index as usize) {
-                *state = Piece::Stored;
+        let numbers = list.pieces.of_entry(entry);
+        for piece in stored {
+            let number = numbers.start.saturating_add(*piece);
+            if numbers.contains(&number) && self.scheduler.stored(number) {
                 file.stored += 1;
-                self.progress.bytes += u64::from(piece_len(file.size, index));
+                self.progress.bytes += u64::from(list.pieces.len(number));
             }
         }
-        if file.is_settled() {
-            self.progress.files += 1;
+        for number in numbers {
+            self.scheduler.open(number);
+        }
+        if file.stored == file.pieces {
+            self.file_whole(entry);
         }
     }
 
-    /// A received piece is verified and on disk. Says whether its file is whole.
+    /// A received piece is verified and on disk. Says whether its file is whole
+    /// by that.
     pub fn piece_stored(&mut self, piece: PieceRef) -> bool {
-        let Some(file) = self
-            .by_entry
-            .get(&piece.entry)
-            .and_then(|i| self.files.get_mut(*i))
-        else {
+        let (Some(list), Some(file)) = (&self.list, self.files.get_mut(piece.entry)) else {
             return false;
         };
-        let length = u64::from(piece_len(file.size, piece.piece));
-        if self.in_flight.remove(&piece) {
-            self.in_flight_bytes -= length;
-        }
-        let Some(state @ Piece::Received) = file.pieces.get_mut(piece.piece as usize) else {
+        let Some(number) = list.pieces.number(piece) else {
             return false;
         };
-        *state = Piece::Stored;
-        if file.unavailable {
+        if !self.scheduler.received_stored(number) {
             return false;
         }
         file.stored += 1;
-        self.progress.bytes += length;
-        let whole = file.is_settled();
+        self.progress.bytes += u64::from(list.pieces.len(number));
+        let whole = file.stored == file.pieces;
         if whole {
-            self.progress.files += 1;
+            self.file_whole(piece.entry);
         }
         whole
     }
 
-    /// A received piece did not verify: it is missing again, and whoever sent
-    /// it is not to be asked any more.
-    pub fn piece_rejected(&mut self, piece: PieceRef) {
-        let Some(file) = self
-            .by_entry
-            .get(&piece.entry)
-            .and_then(|i| self.files.get_mut(*i))
-        else {
-            return;
-        };
-        if self.in_flight.remove(&piece) {
-            self.in_flight_bytes -= u64::from(piece_len(file.size, piece.piece));
-        }
-        if let Some(state @ Piece::Received) = file.pieces.get_mut(piece.piece as usize) {
-            *state = Piece::Missing;
-            file.cursor = file.cursor.min(piece.piece);
-        }
+    /// A received piece did not verify: it is missing again, and whoever sent it is
+    /// not to be asked any more: its link is to end.
+    pub fn piece_rejected(&mut self, piece: PieceRef) -> Option<PeerKey> {
+        let number = self.list.as_ref()?.pieces.number(piece)?;
+        self.scheduler.rejected(number)
     }
 
-    /// The next message to send, if any. Call until `None` after every event.
-    pub fn poll(&mut self) -> Option<Message> {
+    /// The next message to send, if any. To be called until `None` after every
+    /// event, and about every 100 ms. `budget` is how many bytes may still be asked
+    /// for; what is asked for is taken off it.
+    pub fn poll(&mut self, now: Duration, budget: &mut u64) -> Option<(PeerKey, Message)> {
         if let Some(message) = self.outbox.pop_front() {
             return Some(message);
         }
-        if !self.accepted || !self.listed {
+        if let Some(peer) = self.next_listing(now) {
+            return Some((peer, Message::WantManifest));
+        }
+        let list = self.list.clone()?;
+        if self.accepted {
+            if let Some(message) = self.next_interest(now) {
+                return Some(message);
+            }
+            if !self.paused {
+                self.begin_files(now);
+                if let Some(message) = self.next_hashes(now) {
+                    return Some(message);
+                }
+            }
+        }
+        let refs = |pieces: Vec<u32>| -> Vec<PieceRef> {
+            let pieces = pieces.into_iter();
+            pieces
+                .filter_map(|piece| list.pieces.piece(piece))
+                .collect()
+        };
+        match self.scheduler.poll(now, budget)? {
+            Order::Request { peer, pieces } => {
+                let pieces = refs(pieces);
+                Some((peer, Message::Request { pieces }))
+            }
+            Order::Cancel { peer, pieces } => {
+                let pieces = refs(pieces);
+                for piece in &pieces {
+                    self.buffers.remove(&(peer, *piece));
+                }
+                Some((peer, Message::CancelRequest { pieces }))
+            }
+        }
+    }
+
+    /// A list becomes the one that is fetched.
+    fn adopt(&mut self, list: List) {
+        self.scheduler = Scheduler::new(list.pieces.clone(), self.seed);
+        self.list = Some(list);
+        for source in self.sources.values_mut() {
+            source.usable = false;
+        }
+        for peer in self.sources.keys().copied().collect::<Vec<_>>() {
+            self.admit(peer, Duration::ZERO);
+        }
+    }
+
+    /// A peer takes part if it has the list.
+    fn admit(&mut self, peer: PeerKey, now: Duration) {
+        let (Some(list), Some(source)) = (&self.list, self.sources.get_mut(&peer)) else {
+            return;
+        };
+        let same = source.listed.is_some_and(|(hash, _)| hash == list.hash);
+        if !same || source.usable {
+            return;
+        }
+        let Some(held) = source.early.of_count(list.pieces.count()) else {
+            source.fault = Some(Violation("it holds pieces that do not exist"));
+            return;
+        };
+        source.early = Early::None;
+        source.usable = true;
+        source.was_usable = true;
+        self.scheduler.joined(peer, now);
+        self.scheduler.set_holdings(peer, held);
+        if !source.choked.0 {
+            self.scheduler.unchoked(peer, now);
+        }
+        self.begin = true;
+    }
+
+    /// A peer says which list it has.
+    fn listed(&mut self, peer: PeerKey, hash: [u8; 32], edition: u64, now: Duration) {
+        let Some(source) = self.sources.get_mut(&peer) else {
+            return;
+        };
+        let before = source.listed.replace((hash, edition));
+        if before.is_some_and(|(before, _)| before != hash) {
+            source.early = Early::None;
+            source.unavailable.clear();
+            source.no_hashes.clear();
+            if std::mem::take(&mut source.usable) {
+                let asked: Vec<u32> = source.hash_requests.keys().copied().collect();
+                self.scheduler.left(peer);
+                self.buffers.retain(|(from, _), _| *from != peer);
+                for entry in asked {
+                    self.files.lose_hashes(entry, peer);
+                }
+                self.give_up_refused();
+            }
+        }
+        self.admit(peer, now);
+    }
+
+    /// Whom to ask for the list: one peer at a time, the one with the newest.
+    fn next_listing(&mut self, now: Duration) -> Option<PeerKey> {
+        for source in self.sources.values_mut() {
+            if source.listing.is_late(now) {
+                source.listing.forget();
+            }
+        }
+        if self
+            .sources
+            .values()
+            .any(|source| source.listing.is_awaited())
+        {
             return None;
         }
-        while self.files.get(self.front).is_some_and(File::is_settled) {
-            self.front += 1;
-        }
-        if let Some(entry) = self.next_hashes() {
-            return Some(Message::WantHashes { entry });
-        }
-        let pieces = self.next_pieces();
-        if pieces.is_empty() {
-            None
-        } else {
-            Some(Message::Request { pieces })
-        }
+        let known = self.newer.as_ref().or(self.list.as_ref());
+        let known = known.map(|list| list.manifest.edition());
+        let (peer, _) = self
+            .sources
+            .iter()
+            .filter_map(|(peer, source)| {
+                let (_, edition) = source.listed?;
+                let newer = known.is_none_or(|known| edition > known);
+                let tries = source.listing.tries().filter(|_| newer)?;
+                Some((*peer, (std::cmp::Reverse(tries), edition)))
+            })
+            .max_by_key(|(_, rank)| *rank)?;
+        self.sources.get_mut(&peer)?.listing.ask(now);
+        Some(peer)
     }
 
-    fn announce(&mut self) {
-        self.outbox.push_back(Message::Accept {
-            files: self.progress.files_total,
-            bytes: self.progress.total,
-        });
-        self.outbox.push_back(Message::Progress {
-            bytes: self.progress.bytes,
-        });
+    fn manifest_came(
+        &mut self,
+        peer: PeerKey,
+        signed: SignedManifest,
+        now: Duration,
+    ) -> Result<Option<FetchEvent>, FetchError> {
+        let Some(source) = self.sources.get_mut(&peer) else {
+            return Ok(None);
+        };
+        let list = List::open(&self.secret, Arc::new(signed))?;
+        if source.listed.is_none_or(|(hash, _)| hash != list.hash) {
+            return Err(FetchError::OtherManifest);
+        }
+        let edition = list.manifest.edition();
+        source.listed = Some((list.hash, edition));
+        let known = self.newer.as_ref().or(self.list.as_ref());
+        if known.is_some_and(|known| known.manifest.edition() >= edition) {
+            return Ok(None);
+        }
+        if self.accepted {
+            self.newer = Some(list);
+            return Ok(Some(FetchEvent::Outdated));
+        }
+        let first = self.list.is_none();
+        self.adopt(list);
+        self.next_interest = now;
+        Ok(Some(match first {
+            true => FetchEvent::Listed,
+            false => FetchEvent::Replaced,
+        }))
     }
 
-    fn manifest_part(&mut self, bytes: &[u8]) -> Result<Option<FetchEvent>, FetchError> {
-        let Some(incoming) = &mut self.incoming else {
-            return Err(Violation("it sent part of a list out of turn").into());
+    fn holds_all(&mut self, peer: PeerKey) {
+        let Some(source) = self.sources.get_mut(&peer) else {
+            return;
         };
-        if incoming.bytes.len() + bytes.len() > incoming.length {
-            return Err(ManifestError::TooLarge.into());
+        if !source.usable {
+            source.early = Early::All;
+            return;
         }
-        incoming.bytes.extend_from_slice(bytes);
-        if incoming.bytes.len() < incoming.length {
-            return Ok(None);
+        let (Some(list), refused) = (&self.list, &source.unavailable) else {
+            return;
+        };
+        let mut held = PieceSet::all(list.pieces.count());
+        remove_entries(&mut held, &list.pieces, refused.keys());
+        source.no_hashes.clear();
+        self.scheduler.set_holdings(peer, held);
+        self.begin = true;
+    }
+
+    fn holds_field(&mut self, peer: PeerKey, first: u32, bits: &[u8]) -> Result<(), Violation> {
+        let room = self.early_room();
+        let Some(source) = self.sources.get_mut(&peer) else {
+            return Ok(());
+        };
+        if !source.usable {
+            return source.early.take_part(first, bits, room);
         }
-        let Some(Incoming {
-            public_key,
-            signature,
-            bytes,
-            ..
-        }) = self.incoming.take()
-        else {
-            return Ok(None);
+        let Some(held) = self.scheduler.holdings(peer) else {
+            return Ok(());
         };
-        let signed = SignedManifest {
-            public_key,
-            signature,
-            bytes,
+        let mut held = held.clone();
+        let exist = held.take_part(first, bits);
+        exist.ok_or(Violation("it holds pieces that do not exist"))?;
+        if let Some(list) = &self.list {
+            remove_entries(&mut held, &list.pieces, source.unavailable.keys());
+        }
+        source.no_hashes.clear();
+        self.scheduler.set_holdings(peer, held);
+        self.begin = true;
+        Ok(())
+    }
+
+    fn holds(&mut self, peer: PeerKey, pieces: &[u32]) -> Result<(), Violation> {
+        let room = self.early_room();
+        let Some(source) = self.sources.get_mut(&peer) else {
+            return Ok(());
         };
-        self.listed = true;
-        if let Some(known) = &self.signed {
-            if known.bytes != signed.bytes {
-                return Err(FetchError::OtherManifest);
+        if !source.usable {
+            return source.early.take(pieces, room);
+        }
+        let Some(list) = &self.list else {
+            return Ok(());
+        };
+        for number in pieces {
+            let Some(piece) = list.pieces.piece(*number) else {
+                return Err(Violation("it holds pieces that do not exist"));
+            };
+            if !source.unavailable.contains_key(&piece.entry) {
+                source.no_hashes.remove(&piece.entry);
+                self.scheduler.holds(peer, *number);
             }
-            if self.accepted {
-                self.announce();
-            }
-            return Ok(Some(FetchEvent::ListedAgain));
         }
-        self.manifest = Some(Arc::new(signed.open(&self.secret)?));
-        self.signed = Some(signed);
-        Ok(Some(FetchEvent::Listed))
+        self.begin = true;
+        Ok(())
+    }
+
+    /// Bytes that may still be kept of what peers hold of unknown lists.
+    fn early_room(&self) -> usize {
+        let kept: usize = self
+            .sources
+            .values()
+            .map(|source| source.early.size())
+            .sum();
+        MAX_EARLY.saturating_sub(kept)
+    }
+
+    fn dropped(
+        &mut self,
+        peer: PeerKey,
+        pieces: &[PieceRef],
+        now: Duration,
+    ) -> Result<(), Violation> {
+        let Some(source) = self.sources.get(&peer) else {
+            return Ok(());
+        };
+        if !source.usable && source.was_usable {
+            return Ok(());
+        }
+        for piece in pieces {
+            let number = self
+                .list
+                .as_ref()
+                .and_then(|list| list.pieces.number(*piece));
+            let dropped = match number {
+                Some(number) => self.scheduler.dropped(peer, number, now),
+                None => Err(Violation("it dropped a piece that does not exist")),
+            };
+            self.buffers.remove(&(peer, *piece));
+            if !source.unavailable.contains_key(&piece.entry) {
+                dropped?;
+            }
+        }
+        Ok(())
+    }
+
+    fn unavailable(&mut self, peer: PeerKey, entry: u32, reason: SourceProblem, now: Duration) {
+        let (Some(list), Some(source)) = (&self.list, self.sources.get_mut(&peer)) else {
+            return;
+        };
+        let numbers = list.pieces.of_entry(entry);
+        if !source.usable || numbers.is_empty() {
+            return;
+        }
+        source.unavailable.insert(entry, reason);
+        source.hash_requests.remove(&entry);
+        self.scheduler.holds_no_more(peer, numbers, now);
+        self.files.lose_hashes(entry, peer);
+        self.buffers
+            .retain(|(from, piece), _| *from != peer || piece.entry != entry);
+        if source.is_sharer
+            && let Some(file) = self.files.get_mut(entry)
+        {
+            file.refused = Some(reason);
+        }
+        self.give_up_refused();
+    }
+
+    /// Gives up the files that the sharer refused and nobody else has.
+    fn give_up_refused(&mut self) {
+        let Some(list) = &self.list else {
+            return;
+        };
+        if !self.accepted {
+            return;
+        }
+        for entry in self.files.refused() {
+            let numbers = list.pieces.of_entry(entry);
+            if self.scheduler.is_obtainable(numbers.clone()) {
+                continue;
+            }
+            let Some(file) = self.files.remove(entry) else {
+                continue;
+            };
+            for number in numbers {
+                if self.scheduler.stored_set().contains(number) {
+                    self.progress.bytes -= u64::from(list.pieces.len(number));
+                }
+                self.scheduler.unwant(number);
+            }
+            self.progress.total -= file.size;
+            self.progress.files_total -= 1;
+            if let Some(reason) = file.refused {
+                let event = FetchEvent::Unavailable { entry, reason };
+                self.events.push_back(event);
+            }
+            self.begin = true;
+        }
     }
 
     fn hashes(
         &mut self,
+        peer: PeerKey,
         entry: u32,
         first: u32,
         part: &[PieceHash],
+        now: Duration,
     ) -> Result<Option<FetchEvent>, FetchError> {
-        let manifest = self.manifest.clone();
-        let file = self
-            .by_entry
-            .get(&entry)
-            .and_then(|i| self.files.get_mut(*i));
-        let (Some(file), Some(manifest)) = (file, manifest) else {
+        let (Some(list), Some(source)) = (&self.list, self.sources.get_mut(&peer)) else {
             return Err(Violation("it sent hashes that were not asked for").into());
         };
-        if file.unavailable {
-            return Ok(None);
-        }
-        let Hashes::Coming(hashes) = &mut file.hashes else {
-            return Err(Violation("it sent hashes that were not asked for").into());
+        let count = list.pieces.of_entry(entry).len() as u32;
+        let Some(request) = source.hash_requests.get_mut(&entry) else {
+            let late =
+                source.unavailable.contains_key(&entry) || source.was_usable && !source.usable;
+            return match late {
+                true => Ok(None),
+                false => Err(Violation("it sent hashes that were not asked for").into()),
+            };
         };
-        if first as usize != hashes.len() || hashes.len() + part.len() > file.pieces.len() {
+        if first != request.got || part.len() as u32 > count - request.got || part.is_empty() {
             return Err(Violation("it sent hashes out of order").into());
         }
-        hashes.extend_from_slice(part);
-        if hashes.len() < file.pieces.len() {
+        request.got += part.len() as u32;
+        request.since = now;
+        let whole = request.got == count;
+        if whole {
+            source.hash_requests.remove(&entry);
+        }
+        let Some(file) = self.files.get_mut(entry) else {
+            return Ok(None);
+        };
+        let Hashes::Coming(from, hashes) = &mut file.hashes else {
+            return Ok(None);
+        };
+        if *from != peer {
             return Ok(None);
         }
-        let Some(EntryKind::File { size, root, .. }) = manifest
-            .entries()
-            .get(entry as usize)
-            .map(|entry| &entry.kind)
-        else {
+        hashes.extend_from_slice(part);
+        if !whole {
+            return Ok(None);
+        }
+        let hashes = std::mem::take(hashes);
+        let root = match list.manifest.entries().get(entry as usize) {
+            Some(entry) => match entry.kind {
+                EntryKind::File { root, .. } => Some(root),
+                EntryKind::Folder { .. } => None,
+            },
+            None => None,
+        };
+        let verified = root.and_then(|root| FileHashes::verify(file.size, root, hashes));
+        let Some(hashes) = verified else {
+            self.files.lose_hashes(entry, peer);
             return Err(FetchError::Hashes);
         };
-        let hashes =
-            FileHashes::verify(*size, *root, std::mem::take(hashes)).ok_or(FetchError::Hashes)?;
         file.hashes = Hashes::Checking;
         Ok(Some(FetchEvent::Hashes {
             entry,
@@ -590,97 +1027,103 @@ impl Fetch {
         }))
     }
 
-    fn unavailable(&mut self, entry: u32, reason: SourceProblem) -> Option<FetchEvent> {
-        let file = self
-            .by_entry
-            .get(&entry)
-            .and_then(|i| self.files.get_mut(*i))?;
-        if file.is_settled() {
-            return None;
+    fn file_whole(&mut self, entry: u32) {
+        if self.files.remove(entry).is_some() {
+            self.progress.files += 1;
+            self.begin = true;
         }
-        file.unavailable = true;
-        let requested: Vec<PieceRef> = self
-            .in_flight
-            .iter()
-            .copied()
-            .filter(|p| p.entry == entry)
-            .collect();
-        for piece in requested {
-            if file.pieces[piece.piece as usize] == Piece::Requested {
-                self.in_flight.remove(&piece);
-                self.buffers.remove(&piece);
-                self.in_flight_bytes -= u64::from(piece_len(file.size, piece.piece));
-            }
-        }
-        let held: u64 = (0..file.pieces.len() as u32)
-            .filter(|index| file.pieces[*index as usize] == Piece::Stored)
-            .map(|index| u64::from(piece_len(file.size, index)))
-            .sum();
-        self.progress.bytes -= held;
-        self.progress.total -= file.size;
-        self.progress.files_total -= 1;
-        Some(FetchEvent::Unavailable { entry, reason })
     }
 
-    fn next_hashes(&mut self) -> Option<u32> {
-        let ahead = self.files[self.front..]
-            .iter_mut()
-            .filter(|file| !file.is_settled());
-        for file in ahead.take(FILES_AHEAD) {
-            if matches!(file.hashes, Hashes::Missing) {
-                file.hashes = Hashes::Coming(Vec::new());
-                return Some(file.entry);
+    /// Begins files that can be gone on with.
+    fn begin_files(&mut self, now: Duration) {
+        let due = now >= self.next_begin || self.files.is_at_rest();
+        if !self.begin || !due {
+            return;
+        }
+        self.begin = false;
+        self.next_begin = now + BEGIN_EVERY;
+        let Some(list) = &self.list else {
+            return;
+        };
+        let scheduler = &self.scheduler;
+        let obtainable = |entry| scheduler.has_source(list.pieces.of_entry(entry));
+        for entry in self.files.begin(obtainable) {
+            for number in list.pieces.of_entry(entry) {
+                self.scheduler.open(number);
             }
         }
+    }
+
+    /// Tells a peer whether anything is wanted of it, when that changed.
+    fn next_interest(&mut self, now: Duration) -> Option<(PeerKey, Message)> {
+        if now < self.next_interest {
+            return None;
+        }
+        for (peer, source) in &mut self.sources {
+            let wants = source.usable && !self.paused && self.scheduler.wants_from(*peer);
+            if wants != source.told_interest {
+                source.told_interest = wants;
+                return Some((*peer, Message::Interest { wants }));
+            }
+        }
+        self.next_interest = now + INTEREST_EVERY;
         None
     }
 
-    fn next_pieces(&mut self) -> Vec<PieceRef> {
-        let mut pieces = Vec::new();
-        // Asking for many at once keeps the messages few.
-        if self.in_flight.len() > WINDOW_PIECES / 2 || self.in_flight_bytes > WINDOW_BYTES / 2 {
-            return pieces;
-        }
-        let mut waiting = 0;
-        for file in &mut self.files[self.front..] {
-            if pieces.len() >= REQUESTS_PER_MESSAGE
-                || self.in_flight.len() >= WINDOW_PIECES
-                || self.in_flight_bytes >= WINDOW_BYTES
-            {
-                break;
-            }
-            if file.is_settled() {
-                continue;
-            }
-            if !matches!(file.hashes, Hashes::Ready) {
-                waiting += 1;
-                // Files further on wait for their turn, or memory would hold
-                // the hashes of all of them.
-                if waiting >= FILES_AHEAD {
-                    break;
+    /// A peer that has the list and a piece of a file, and can be asked for the
+    /// file's hashes; the one with the least to do.
+    fn hash_source(&self, entry: u32) -> Option<PeerKey> {
+        let numbers = self.list.as_ref()?.pieces.of_entry(entry);
+        let able = self.sources.iter().filter(|(peer, source)| {
+            source.usable
+                && source.hash_requests.len() < HASHES_AT_ONCE
+                && !source.hash_requests.contains_key(&entry)
+                && !source.no_hashes.contains(&entry)
+                && self.scheduler.holds_any(**peer, numbers.clone())
+        });
+        let least = able.min_by_key(|(_, source)| source.hash_requests.len());
+        least.map(|(peer, _)| *peer)
+    }
+
+    /// Asks for the hashes of a begun file.
+    fn next_hashes(&mut self, now: Duration) -> Option<(PeerKey, Message)> {
+        if now >= self.next_patience {
+            self.next_patience = now + PATIENCE_EVERY;
+            for (entry, peer) in self.files.awaited() {
+                let source = self.sources.get(&peer);
+                let request = source.and_then(|source| source.hash_requests.get(&entry));
+                let late = request
+                    .is_none_or(|request| now.saturating_sub(request.since) >= HASH_PATIENCE);
+                if late && self.hash_source(entry).is_some() {
+                    self.files.lose_hashes(entry, peer);
                 }
-                continue;
-            }
-            while let Some(state) = file.pieces.get_mut(file.cursor as usize) {
-                if pieces.len() >= REQUESTS_PER_MESSAGE
-                    || self.in_flight.len() >= WINDOW_PIECES
-                    || self.in_flight_bytes >= WINDOW_BYTES
-                {
-                    break;
-                }
-                if *state == Piece::Missing {
-                    *state = Piece::Requested;
-                    let piece = PieceRef {
-                        entry: file.entry,
-                        piece: file.cursor,
-                    };
-                    self.in_flight.insert(piece);
-                    self.in_flight_bytes += u64::from(piece_len(file.size, file.cursor));
-                    pieces.push(piece);
-                }
-                file.cursor += 1;
             }
         }
-        pieces
+        let entries: Vec<u32> = self.files.hashless().collect();
+        for entry in entries {
+            let Some(peer) = self.hash_source(entry) else {
+                continue;
+            };
+            let request = HashRequest { since: now, got: 0 };
+            self.sources
+                .get_mut(&peer)?
+                .hash_requests
+                .insert(entry, request);
+            self.files.ask_hashes(entry, peer);
+            return Some((peer, Message::WantHashes { entry }));
+        }
+        None
+    }
+}
+
+fn remove_entries<'e>(
+    held: &mut PieceSet,
+    pieces: &PieceMap,
+    entries: impl Iterator<Item = &'e u32>,
+) {
+    for entry in entries {
+        for number in pieces.of_entry(*entry) {
+            held.remove(number);
+        }
     }
 }

@@ -14,6 +14,7 @@ pub mod membership;
 pub mod pieces;
 pub mod placement;
 pub mod safe_path;
+pub mod scheduler;
 pub mod serve;
 pub mod slots;
 pub mod tree;

@@ -15,6 +15,9 @@ use crate::wire::{FIELD_PART, PieceRef};
 /// Most pieces in one share: 16 TiB in large files.
 pub const MAX_PIECES: u64 = 1 << 24;
 
+/// Bits in one block of a [`FixedBitSet`].
+const BLOCK_BITS: usize = usize::BITS as usize;
+
 /// Where each file's pieces are in the numbering of a share.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PieceMap {
@@ -139,6 +142,11 @@ impl PieceSet {
         self.bits.is_full()
     }
 
+    /// Whether no piece is in it.
+    pub fn is_empty(&self) -> bool {
+        self.bits.is_clear()
+    }
+
     /// Whether a piece is in it.
     pub fn contains(&self, number: u32) -> bool {
         self.bits.contains(number as usize)
@@ -173,6 +181,24 @@ impl PieceSet {
     /// Whether any piece is in both.
     pub fn meets(&self, other: &PieceSet) -> bool {
         !self.bits.is_disjoint(&other.bits)
+    }
+
+    /// The first piece from number `from` on that is in it and in `other`.
+    pub fn next_common(&self, other: &PieceSet, from: u32) -> Option<u32> {
+        let at = from as usize;
+        let (first, bit) = (at / BLOCK_BITS, at % BLOCK_BITS);
+        let blocks = self.bits.as_slice().iter().zip(other.bits.as_slice());
+        for (block, (mine, theirs)) in blocks.enumerate().skip(first) {
+            let mut both = mine & theirs;
+            if block == first {
+                both &= usize::MAX << bit;
+            }
+            if both != 0 {
+                let number = block * BLOCK_BITS + both.trailing_zeros() as usize;
+                return Some(number as u32);
+            }
+        }
+        None
     }
 
     /// The set as it travels: parts of at most [`FIELD_PART`] bytes, least

@@ -1,24 +1,31 @@
-//! The serving side of one link: what a receiver may ask, and when.
+//! The serving half of one link: what the other side may ask, and when.
 //!
 //! ```text
-//! Preparing --manifest_sent--> Listed --Accept--> Serving --Complete--> Served
-//!     any --Decline, Cancel, Bye--> Over
+//! Preparing --listed--> Listed --Accept--> Serving --Complete--> Served
+//!                         ^                  ^---- Accept ----------+
+//!     any --Decline, Cancel--> Over --Accept--> Serving
 //! ```
 //!
-//! Invariant: a piece handed out to be sent was asked for, exists, and at most
-//! [`MAX_OUTSTANDING`] of them are unanswered. Reading files and sending is the
-//! caller's business.
+//! Invariant: a piece handed out to be sent was asked for, exists, is asked for
+//! once, and at most [`MAX_OUTSTANDING`] of them are unanswered. Reading files,
+//! sending, and who is choked when is the caller's business.
 
-use crate::manifest::{EntryKind, Manifest};
-use crate::tree::piece_count;
-use crate::wire::{Farewell, MAX_OUTSTANDING, Message, PieceRef};
+use std::collections::HashSet;
+
+use crate::manifest::Manifest;
+use crate::pieces::PieceMap;
+use crate::wire::{MAX_OUTSTANDING, Message, PieceRef};
 
 /// Most files whose hashes may be asked for and not yet sent.
 const MAX_HASH_REQUESTS: usize = 64;
+/// How often the list may be asked for on one link.
+const MAX_MANIFEST_REQUESTS: u32 = 4;
 
 /// What a message from the receiver asks the caller to do or to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ServeEvent {
+    /// Send the signed manifest.
+    SendManifest,
     /// The person accepted this much.
     Accepted {
         /// Files wanted.
@@ -37,18 +44,33 @@ pub enum ServeEvent {
     },
     /// They have everything they accepted.
     Complete,
-    /// Send the piece hashes of this file, then call [`Serve::hashes_sent`].
+    /// Whether they want anything that is held here.
+    Interest {
+        /// They do.
+        wants: bool,
+    },
+    /// Send the piece hashes of this file, or that they are not here, then call
+    /// [`Serve::hashes_sent`].
     SendHashes {
         /// The file.
         entry: u32,
     },
     /// Send these pieces in order; call [`Serve::piece_settled`] for each.
     SendPieces {
-        /// Each exists.
+        /// Each exists, and was not outstanding.
         pieces: Vec<PieceRef>,
     },
-    /// They ended the link on purpose.
-    Left(Farewell),
+    /// Of these, those not begun need not be sent: name each in a `Dropped` and
+    /// call [`Serve::piece_settled`] for it.
+    DropRequests {
+        /// Each is outstanding.
+        pieces: Vec<PieceRef>,
+    },
+    /// Asked for while choked: name these in a `Dropped`. They are settled.
+    Refuse {
+        /// Each exists, and is not outstanding.
+        pieces: Vec<PieceRef>,
+    },
 }
 
 /// A peer did what the protocol does not allow; the link has to end.
@@ -65,37 +87,64 @@ enum Phase {
     Over,
 }
 
-/// State of the serving side of one link.
+/// State of the serving half of one link.
 #[derive(Debug)]
 pub struct Serve {
     phase: Phase,
+    choked: bool,
     accepted_bytes: u64,
-    outstanding: usize,
+    outstanding: HashSet<PieceRef>,
     hash_requests: usize,
+    manifest_requests: u32,
 }
 
 impl Default for Serve {
     fn default() -> Self {
         Serve {
             phase: Phase::Preparing,
+            choked: true,
             accepted_bytes: 0,
-            outstanding: 0,
+            outstanding: HashSet::new(),
             hash_requests: 0,
+            manifest_requests: 0,
         }
     }
 }
 
 impl Serve {
-    /// The manifest went out in full: the receiver may answer.
-    pub fn manifest_sent(&mut self) {
+    /// The other side was told which list is held here: it may answer.
+    pub fn listed(&mut self) {
         if self.phase == Phase::Preparing {
             self.phase = Phase::Listed;
         }
     }
 
-    /// One piece was sent, or reported unavailable.
-    pub fn piece_settled(&mut self) {
-        self.outstanding = self.outstanding.saturating_sub(1);
+    /// Requests are refused from now on. Those outstanding that were not begun
+    /// are the caller's to drop. Every link begins choked.
+    pub fn choke(&mut self) {
+        self.choked = true;
+    }
+
+    /// Requests are taken from now on.
+    pub fn unchoke(&mut self) {
+        self.choked = false;
+    }
+
+    /// Whether requests are refused.
+    pub fn is_choked(&self) -> bool {
+        self.choked
+    }
+
+    /// One piece was sent, dropped, or reported unavailable. To be called no later
+    /// than the last of its frames is handed on, as it may be asked for again once
+    /// the other side has it.
+    pub fn piece_settled(&mut self, piece: PieceRef) {
+        self.outstanding.remove(&piece);
+    }
+
+    /// How many pieces were asked for and are not settled.
+    pub fn outstanding(&self) -> usize {
+        self.outstanding.len()
     }
 
     /// The hashes of one file were sent, or the file reported unavailable.
@@ -103,22 +152,32 @@ impl Serve {
         self.hash_requests = self.hash_requests.saturating_sub(1);
     }
 
-    /// Whether the receiver was told everything and took it.
+    /// Whether the receiver has everything it accepted.
     pub fn is_served(&self) -> bool {
         self.phase == Phase::Served
     }
 
-    /// Takes a message from the receiver. `manifest` is what was sent to it.
+    /// Takes a message of the other side's fetching half. `manifest` and `pieces`
+    /// are of the list that it was told of last.
+    ///
+    /// # Errors
+    ///
+    /// It asked for what does not exist, for too much, or out of turn.
     pub fn handle(
         &mut self,
         message: Message,
         manifest: Option<&Manifest>,
+        pieces: Option<&PieceMap>,
     ) -> Result<Option<ServeEvent>, Violation> {
         let event = match message {
             Message::Alive => return Ok(None),
-            Message::Bye { reason } => {
-                self.phase = Phase::Over;
-                ServeEvent::Left(reason)
+            Message::WantManifest => {
+                self.told(manifest)?;
+                self.manifest_requests += 1;
+                if self.manifest_requests > MAX_MANIFEST_REQUESTS {
+                    return Err(Violation("it asked for the list again and again"));
+                }
+                ServeEvent::SendManifest
             }
             Message::Decline => {
                 self.phase = Phase::Over;
@@ -129,11 +188,8 @@ impl Serve {
                 ServeEvent::Cancelled
             }
             Message::Accept { files, bytes } => {
-                let manifest = self.listed(manifest)?;
-                if self.phase != Phase::Listed {
-                    return Err(Violation("it accepted out of turn"));
-                }
-                if bytes > manifest.bytes() || files as usize > manifest.entries().len() {
+                let manifest = self.told(manifest)?;
+                if bytes > manifest.bytes() || files as usize > manifest.files() {
                     return Err(Violation("it accepted more than was offered"));
                 }
                 self.phase = Phase::Serving;
@@ -141,20 +197,21 @@ impl Serve {
                 ServeEvent::Accepted { files, bytes }
             }
             Message::Progress { bytes } => {
-                self.serving()?;
+                self.accepted()?;
                 ServeEvent::Progress {
                     bytes: bytes.min(self.accepted_bytes),
                 }
             }
             Message::Complete => {
-                self.serving()?;
+                self.accepted()?;
                 self.phase = Phase::Served;
                 ServeEvent::Complete
             }
+            Message::Interest { wants } => ServeEvent::Interest { wants },
             Message::WantHashes { entry } => {
-                self.serving()?;
-                let pieces = pieces_of(self.listed(manifest)?, entry)?;
-                if pieces < 2 {
+                self.accepted()?;
+                let pieces = self.told(pieces)?.of_entry(entry);
+                if pieces.len() < 2 {
                     return Err(Violation("it asked for hashes of a file that has none"));
                 }
                 if self.hash_requests >= MAX_HASH_REQUESTS {
@@ -163,19 +220,13 @@ impl Serve {
                 self.hash_requests += 1;
                 ServeEvent::SendHashes { entry }
             }
-            Message::Request { pieces } => {
-                self.serving()?;
-                let manifest = self.listed(manifest)?;
-                for piece in &pieces {
-                    if piece.piece >= pieces_of(manifest, piece.entry)? {
-                        return Err(Violation("it asked for a piece that does not exist"));
-                    }
-                }
-                if self.outstanding + pieces.len() > MAX_OUTSTANDING {
-                    return Err(Violation("it asked for too many pieces at once"));
-                }
-                self.outstanding += pieces.len();
-                ServeEvent::SendPieces { pieces }
+            Message::Request { pieces: asked } => self.request(asked, pieces)?,
+            Message::CancelRequest { pieces: cancelled } => {
+                self.accepted()?;
+                self.exist(&cancelled, pieces)?;
+                let mut cancelled = cancelled;
+                cancelled.retain(|piece| self.outstanding.contains(piece));
+                ServeEvent::DropRequests { pieces: cancelled }
             }
             _ => {
                 return Err(Violation(
@@ -186,29 +237,51 @@ impl Serve {
         Ok(Some(event))
     }
 
-    fn listed<'m>(&self, manifest: Option<&'m Manifest>) -> Result<&'m Manifest, Violation> {
-        match manifest {
-            Some(manifest) if self.phase != Phase::Preparing => Ok(manifest),
-            _ => Err(Violation("it answered a list that it has not seen")),
+    fn request(
+        &mut self,
+        asked: Vec<PieceRef>,
+        pieces: Option<&PieceMap>,
+    ) -> Result<ServeEvent, Violation> {
+        self.accepted()?;
+        self.exist(&asked, pieces)?;
+        let mut named = HashSet::with_capacity(asked.len());
+        let is_new = |piece: &PieceRef| !self.outstanding.contains(piece) && named.insert(*piece);
+        if !asked.iter().all(is_new) {
+            return Err(Violation("it asked twice for a piece"));
         }
+        if self.choked {
+            return Ok(ServeEvent::Refuse { pieces: asked });
+        }
+        if self.outstanding.len() + asked.len() > MAX_OUTSTANDING {
+            return Err(Violation("it asked for too many pieces at once"));
+        }
+        self.outstanding.extend(&asked);
+        Ok(ServeEvent::SendPieces { pieces: asked })
     }
 
-    fn serving(&self) -> Result<(), Violation> {
-        if self.phase == Phase::Serving {
+    fn exist(&self, named: &[PieceRef], pieces: Option<&PieceMap>) -> Result<(), Violation> {
+        let pieces = self.told(pieces)?;
+        if named.iter().all(|piece| pieces.number(*piece).is_some()) {
             Ok(())
         } else {
-            Err(Violation("it asked for files without accepting"))
+            Err(Violation("it named a piece that does not exist"))
         }
     }
-}
 
-fn pieces_of(manifest: &Manifest, entry: u32) -> Result<u32, Violation> {
-    match manifest
-        .entries()
-        .get(entry as usize)
-        .map(|entry| &entry.kind)
-    {
-        Some(EntryKind::File { size, .. }) => Ok(piece_count(*size)),
-        _ => Err(Violation("it asked for a file that does not exist")),
+    /// What the other side can know of once it was told which list there is.
+    fn told<'l, T>(&self, of_list: Option<&'l T>) -> Result<&'l T, Violation> {
+        match of_list {
+            Some(of_list) if self.phase != Phase::Preparing => Ok(of_list),
+            _ => Err(Violation("it answered a list that it was not told of")),
+        }
+    }
+
+    fn accepted(&self) -> Result<(), Violation> {
+        match self.phase {
+            Phase::Serving | Phase::Served => Ok(()),
+            Phase::Preparing | Phase::Listed | Phase::Over => {
+                Err(Violation("it asked for files without accepting"))
+            }
+        }
     }
 }

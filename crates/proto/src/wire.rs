@@ -198,7 +198,8 @@ pub enum Message {
         /// At most [`REQUESTS_PER_MESSAGE`].
         pieces: Vec<PieceRef>,
     },
-    /// Serving: these requests will not be answered by a piece (BEP 6, reject).
+    /// Serving: these requests will not be answered by a piece (BEP 6, reject). No
+    /// frame of them was sent.
     Dropped {
         /// At most [`REQUESTS_PER_MESSAGE`].
         pieces: Vec<PieceRef>,
@@ -249,6 +250,17 @@ pub enum Message {
         /// Why.
         reason: Farewell,
     },
+}
+
+/// Which half of a side speaks a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Half {
+    /// The one that serves; the other side's [`crate::fetch`] hears it.
+    Serving,
+    /// The one that fetches; the other side's [`crate::serve`] hears it.
+    Fetching,
+    /// Neither: it is about the link, the swarm or the share.
+    Either,
 }
 
 /// A member of the swarm, as another one tells of it. All of it is hearsay.
@@ -333,6 +345,43 @@ impl Message {
         // Serialising to a growing vector fails only for types postcard does
         // not know lengths of, and there are none here.
         postcard::to_stdvec(self).unwrap_or_default()
+    }
+
+    /// Who speaks it.
+    pub fn half(&self) -> Half {
+        match self {
+            Message::Preparing { .. }
+            | Message::Listed { .. }
+            | Message::Sharer { .. }
+            | Message::Manifest { .. }
+            | Message::ManifestPart { .. }
+            | Message::HoldsAll
+            | Message::HoldsField { .. }
+            | Message::Holds { .. }
+            | Message::Unchoke
+            | Message::Choke
+            | Message::Hashes { .. }
+            | Message::NoHashes { .. }
+            | Message::Dropped { .. }
+            | Message::Unavailable { .. } => Half::Serving,
+            Message::WantManifest
+            | Message::Accept { .. }
+            | Message::Decline
+            | Message::Cancel
+            | Message::Interest { .. }
+            | Message::WantHashes { .. }
+            | Message::Request { .. }
+            | Message::CancelRequest { .. }
+            | Message::Progress { .. }
+            | Message::Complete => Half::Fetching,
+            Message::Hello { .. }
+            | Message::Alive
+            | Message::Members { .. }
+            | Message::Forward { .. }
+            | Message::Forwarded { .. }
+            | Message::Stopped { .. }
+            | Message::Bye { .. } => Half::Either,
+        }
     }
 
     /// Decodes a message, checking every bound.

@@ -1,0 +1,231 @@
+//! What is asked next, of whom: rounds over the peers with room, the emptiest
+//! first, and at the end of everything the endgame.
+
+use std::time::Duration;
+
+use super::peer::cost;
+use super::{MAX_PENDING, Order, Owners, PeerKey, PieceState, Scheduler};
+use crate::wire::{MAX_OUTSTANDING, REQUESTS_PER_MESSAGE};
+
+/// How often the time alone is a reason to look after the peers.
+const TICK: Duration = Duration::from_millis(100);
+/// How much sooner another peer has to be done to be asked for the same piece.
+const WORTH_A_COPY: f64 = 1.25;
+
+impl Scheduler {
+    /// The next order to carry out, if any. To be called until `None` after
+    /// every event, and about every 100 ms. `budget` is how many bytes may still
+    /// be asked for; what is asked for is taken off it, and the last request may
+    /// go beyond it.
+    pub fn poll(&mut self, now: Duration, budget: &mut u64) -> Option<Order> {
+        self.tick(now);
+        if let Some(order) = self.next_cancel() {
+            return Some(order);
+        }
+        if self.paused || *budget == 0 {
+            return None;
+        }
+        if std::mem::take(&mut self.stirred) {
+            self.new_round(now);
+        }
+        while let Some(peer) = self.round.pop() {
+            let pieces = self.ask(peer, now, budget);
+            if !pieces.is_empty() {
+                return Some(Order::Request { peer, pieces });
+            }
+            if *budget == 0 {
+                self.stirred = true;
+                return None;
+            }
+            self.idle.push(peer);
+        }
+        if !self.idle.is_empty() && self.is_endgame() {
+            while let Some(peer) = self.idle.pop() {
+                let pieces = self.ask_again(peer, now, budget);
+                if !pieces.is_empty() {
+                    return Some(Order::Request { peer, pieces });
+                }
+                // What was queued for others may have become worth a copy.
+                if let Some(order) = self.next_cancel() {
+                    return Some(order);
+                }
+            }
+        }
+        self.idle.clear();
+        None
+    }
+
+    /// Looks after peers that the time has something to say about.
+    fn tick(&mut self, now: Duration) {
+        if now < self.next_tick {
+            return;
+        }
+        self.next_tick = now + TICK;
+        self.stirred = true;
+        let mut silent = Vec::new();
+        for (key, peer) in &mut self.peers {
+            if peer.requests.is_empty() {
+                continue;
+            }
+            peer.pace.tick(now);
+            if peer.is_overdue(now) {
+                peer.silent = true;
+            }
+            if peer.silent {
+                silent.push(*key);
+            }
+        }
+        for key in silent {
+            self.relieve(key);
+        }
+    }
+
+    /// Takes from a silent peer what another one can send.
+    fn relieve(&mut self, key: PeerKey) {
+        let Some(peer) = self.peers.get(&key) else {
+            return;
+        };
+        let live = peer.requests.iter().filter(|request| request.live);
+        let elsewhere = live.map(|request| request.piece).filter(|piece| {
+            self.rarity.copies(*piece) > 1
+                && self.peers.iter().any(|(other, peer)| {
+                    *other != key
+                        && peer.is_able()
+                        && peer.holds.contains(*piece)
+                        && peer.find(*piece).is_none_or(|at| peer.requests[at].live)
+                })
+        });
+        for piece in elsewhere.collect::<Vec<_>>() {
+            self.cancel(key, piece);
+        }
+    }
+
+    fn next_cancel(&mut self) -> Option<Order> {
+        let (peer, mut pieces) = self.cancels.pop_first()?;
+        if pieces.len() > REQUESTS_PER_MESSAGE {
+            let rest = pieces.split_off(REQUESTS_PER_MESSAGE);
+            self.cancels.insert(peer, rest);
+        }
+        Some(Order::Cancel { peer, pieces })
+    }
+
+    /// Lines up the peers that have room, the emptiest last.
+    fn new_round(&mut self, now: Duration) {
+        self.idle.clear();
+        let fill = |key: &PeerKey| {
+            let peer = self.peers.get(key);
+            peer.map_or(0, |peer| peer.cost * 1024 / peer.window().max(1))
+        };
+        let mut round: Vec<PeerKey> = (self.peers.iter())
+            .filter(|(_, peer)| peer.has_room(now))
+            .map(|(key, _)| *key)
+            .collect();
+        round.sort_by_cached_key(|key| std::cmp::Reverse(fill(key)));
+        self.round = round;
+    }
+
+    /// Asks a peer for missing pieces, the rarest first.
+    fn ask(&mut self, key: PeerKey, now: Duration, budget: &mut u64) -> Vec<u32> {
+        let mut pieces = Vec::new();
+        let Some(peer) = self.peers.get_mut(&key) else {
+            return pieces;
+        };
+        let mut room = peer.room(now);
+        let mut cursor = self.rarity.start();
+        while pieces.len() < REQUESTS_PER_MESSAGE
+            && peer.requests.len() < MAX_OUTSTANDING
+            && *budget > 0
+            && room > 0
+        {
+            let Some(piece) = self.rarity.next(&peer.holds, &mut cursor) else {
+                break;
+            };
+            let length = self.lengths.of(piece);
+            let cost = cost(length);
+            // A window is passed by a first request only.
+            if self.pending + cost > MAX_PENDING || cost > room && peer.cost > 0 {
+                break;
+            }
+            if peer.find(piece).is_some() {
+                continue;
+            }
+            peer.ask(piece, length, now);
+            self.rarity.remove(piece);
+            self.states[piece as usize] = PieceState::Requested;
+            self.owners.insert(piece, Owners::one(key));
+            self.pending += cost;
+            room = room.saturating_sub(cost);
+            *budget = budget.saturating_sub(u64::from(length));
+            pieces.push(piece);
+        }
+        pieces
+    }
+
+    /// Whether nothing is missing that a peer could be asked for.
+    fn is_endgame(&self) -> bool {
+        let mut able = self.peers.values().filter(|peer| peer.is_able());
+        !self.owners.is_empty() && !able.any(|peer| self.rarity.any(&peer.holds))
+    }
+
+    /// Asks a peer for what the slowest others owe.
+    fn ask_again(&mut self, key: PeerKey, now: Duration, budget: &mut u64) -> Vec<u32> {
+        let mut pieces = Vec::new();
+        while pieces.len() < REQUESTS_PER_MESSAGE && *budget > 0 {
+            let Some(piece) = self.worth_a_copy(key, now) else {
+                break;
+            };
+            let length = self.lengths.of(piece);
+            let Some(peer) = self.peers.get_mut(&key) else {
+                break;
+            };
+            let fits = cost(length) <= peer.room(now) || peer.cost == 0;
+            if !fits || self.pending + cost(length) > MAX_PENDING {
+                break;
+            }
+            peer.ask(piece, length, now);
+            if let Some(owners) = self.owners.get_mut(&piece) {
+                owners.second = Some(key);
+            }
+            self.pending += cost(length);
+            *budget = budget.saturating_sub(u64::from(length));
+            pieces.push(piece);
+        }
+        pieces
+    }
+
+    /// The last piece that the slowest peer owes alone and that `key` would
+    /// bring sooner.
+    fn worth_a_copy(&self, key: PeerKey, now: Duration) -> Option<u32> {
+        let peer = self.peers.get(&key).filter(|peer| peer.is_able())?;
+        if peer.room(now) == 0 {
+            return None;
+        }
+        let mut slowest: Option<(f64, u32)> = None;
+        for (other, owing) in self.peers.iter().filter(|(other, _)| **other != key) {
+            let alone = |piece: u32| {
+                let owners = self.owners.get(&piece);
+                owners.is_some_and(|owners| owners.first == *other && owners.second.is_none())
+            };
+            let mut behind = 0;
+            for request in owing.requests.iter().rev().filter(|request| request.live) {
+                let length = u64::from(self.lengths.of(request.piece));
+                if alone(request.piece)
+                    && peer.holds.contains(request.piece)
+                    && peer.find(request.piece).is_none()
+                {
+                    let theirs =
+                        owing.seconds(0, now) - owing.pace.seconds(behind) + owing.pace.seconds(0);
+                    let mine = peer.seconds(length, now);
+                    if mine * WORTH_A_COPY < theirs
+                        && slowest.is_none_or(|(seconds, _)| theirs > seconds)
+                    {
+                        slowest = Some((theirs, request.piece));
+                    }
+                    break;
+                }
+                behind += length - u64::from(request.got);
+            }
+        }
+        slowest.map(|(_, piece)| piece)
+    }
+}
