@@ -152,7 +152,7 @@ impl Scheduler {
             .map(|request| request.piece)
             .collect();
         let mut room = peer.room(now);
-        let mut cursor = self.rarity.start();
+        let mut cursor = self.rarity.start(peer.run);
         while pieces.len() < REQUESTS_PER_MESSAGE
             && peer.requests.len() < MAX_OUTSTANDING
             && *budget > 0
@@ -171,6 +171,7 @@ impl Scheduler {
                 continue;
             }
             peer.ask(piece, length, now);
+            peer.run = Some(piece + 1);
             self.rarity.remove(piece);
             self.states[piece as usize] = PieceState::Requested;
             self.owners.insert(piece, Owners::one(key));
