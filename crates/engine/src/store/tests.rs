@@ -327,7 +327,9 @@ fn the_people_met_last_are_remembered_and_no_more_than_64() {
         addresses: Vec::new(),
         ..person(40)
     };
-    store.remember_people("abc", &[again.clone()]).unwrap();
+    store
+        .remember_people("abc", std::slice::from_ref(&again))
+        .unwrap();
     let known = store.people("abc").unwrap();
     assert_eq!((known.len(), &known[0]), (64, &again));
     assert!(store.people("other").unwrap().is_empty());

@@ -212,7 +212,7 @@ fn more_unfinished_files_than_may_be_open_are_written_side_by_side() {
     let mut running = desk.start();
     running.checked();
     let first: Vec<(u32, u32)> = (0..100).map(|entry| (entry, 1)).collect();
-    assert_eq!(running.receive(&first), [PathBuf::new(); 0]);
+    assert!(running.receive(&first).is_empty());
     for entry in 0..100 {
         running.send(entry, 0);
     }
