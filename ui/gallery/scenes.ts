@@ -6,6 +6,7 @@ import type { EntryView } from "../src/bindings/EntryView";
 import type { PersonState } from "../src/bindings/PersonState";
 import type { PersonView } from "../src/bindings/PersonView";
 import type { Route } from "../src/bindings/Route";
+import type { Settings } from "../src/bindings/Settings";
 import type { ShareView } from "../src/bindings/ShareView";
 import type { Snapshot } from "../src/bindings/Snapshot";
 import type { TransferState } from "../src/bindings/TransferState";
@@ -22,12 +23,17 @@ const ben = { id: "a31b90cc417e2d55", name: "Ben" };
 const cleo = { id: "c8d2e0f19a7b3364", name: "Cleo’s desktop" };
 const dan = { id: "0b7744d1ee20f9a6", name: "Nice Orange" };
 
-export const settings = {
+export const settings: Settings = {
   downloadDir: null,
   lan: true,
   stun: ["stun:stun.cloudflare.com:3478", "stun:stun.l.google.com:19302", "stun:stun.nextcloud.com:3478"],
   turn: [],
   copyInvite: true,
+  uploadLimit: null,
+  downloadLimit: null,
+  uploadSlots: 8,
+  paused: false,
+  passOn: true,
 };
 
 export function snapshot(part: Partial<Snapshot> = {}): Snapshot {
@@ -43,7 +49,8 @@ export function snapshot(part: Partial<Snapshot> = {}): Snapshot {
 
 function person(device: typeof ana, state: PersonState, share: number, route: Route | null, rate = 0): PersonView {
   const total = 4.2 * GB;
-  return { device, route, state, bytes: Math.round(total * share), total, rate };
+  const presence = route ? "connected" : "gone";
+  return { device, route, state, bytes: Math.round(total * share), total, rate, fromRate: 0, sharer: false, presence };
 }
 
 export function share(part: Partial<ShareView> = {}): ShareView {
@@ -57,6 +64,9 @@ export function share(part: Partial<ShareView> = {}): ShareView {
     code: "QK7M2-9XHT4-W8DPN-3RCVA",
     link: "passalong:QK7M29XHT4W8DPN3RCVA?a=192.168.178.31:47011,[fd4e:a1::31]:47011,84.113.20.7:47011",
     people: [],
+    paused: false,
+    copies: { pieces: 0, cells: [], mine: [] },
+    safety: { type: "nobody" },
     skipped: [],
     skippedTotal: 0,
     createdAt: START,
@@ -75,6 +85,11 @@ export function transfer(state: TransferState, part: Partial<TransferView> = {})
     bytes: 12.6 * GB,
     state,
     destination: { path: "/home/heron/Downloads", freeBytes: 182 * GB },
+    link: "passalong:7HRD3KPX2M0VWTAB4N9Q?a=192.168.178.44:47011",
+    people: [],
+    copies: { pieces: 0, cells: [], mine: [] },
+    safety: { type: "nobody" },
+    passingOn: false,
     problems: [],
     createdAt: START,
     ...part,

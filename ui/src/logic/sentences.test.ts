@@ -15,6 +15,9 @@ function people(...states: PersonView["state"][]): PersonView[] {
     bytes: state === "complete" ? 4.2e9 : 3e9,
     total: 4.2e9,
     rate: 0,
+    fromRate: 0,
+    sharer: false,
+    presence: "connected",
   }));
 }
 

@@ -108,6 +108,8 @@ export function transferSentence(transfer: TransferView, idle: number): Said {
             `${capital(who)} has been silent for ${elapsed(state.seconds)}. What is here is kept, ` +
               "and it goes on by itself as soon as they are back.",
           );
+    case "paused":
+      return plain("You paused this. What is here is kept; resume when it suits you.");
     case "done": {
       const here =
         state.alreadyHere > 0
@@ -189,6 +191,8 @@ export function personSentence(person: PersonView): Said {
       const left = person.rate > 0 ? `, ${timeLeft((person.total - person.bytes) / person.rate)} left` : "";
       return plain(`Has ${sizeOf(person.bytes, person.total)}${left}`);
     }
+    case "waiting":
+      return plain(`Waits for a turn, has ${sizeOf(person.bytes, person.total)}`);
     case "complete":
       return good(`Has everything they asked for, ${size(person.total)}`);
     case "declined":
