@@ -3,7 +3,8 @@
 
 import { flushSync, mount, unmount } from "svelte";
 import { afterEach, describe, expect, it } from "vitest";
-import { scenes, share, snapshot, transfer } from "../gallery/scenes";
+import { scenes } from "../gallery/scenes";
+import { share, snapshot, transfer } from "../gallery/staged-views";
 import { StagedBridge, type Scene } from "../gallery/staged-bridge";
 import App from "./App.svelte";
 
