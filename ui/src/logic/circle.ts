@@ -69,11 +69,14 @@ const STYLES: readonly Style[] = [
   { core: 24, radius: 8, labelWidth: 0, rings: [1, 0.78, 0.56], heights: [396] },
 ];
 
-/** Points at even distances along an ellipse around 0, the first on the left. */
-function evenly(count: number, a: number, b: number): Spot[] {
+/** Where the first person stands: on the left, or else at the top. */
+const STARTS = [Math.PI, -Math.PI / 2];
+
+/** Points at even distances along an ellipse around 0. */
+function evenly(count: number, a: number, b: number, start: number): Spot[] {
   const STEPS = 1440;
   const at = (step: number): Spot => {
-    const angle = Math.PI + (2 * Math.PI * step) / STEPS;
+    const angle = start + (2 * Math.PI * step) / STEPS;
     return { x: a * Math.cos(angle), y: b * Math.sin(angle) };
   };
   const along = [0];
@@ -117,14 +120,14 @@ function meet(a: Box, b: Box): boolean {
   return Math.abs(a.x - b.x) < a.side + b.side && a.y - a.up < b.y + b.down && b.y - b.up < a.y + a.down;
 }
 
-function place(count: number, width: number, height: number, style: Style): Circle {
+function place(count: number, width: number, height: number, style: Style, start: number): Circle {
   const { core, radius, labelWidth, rings } = style;
   const side = Math.max(radius, labelWidth / 2) + GAP / 2;
   // A few people do not stand at the far ends of a wide window.
   const a = Math.max(0, Math.min(width / 2 - side - MARGIN, 150 + 26 * count));
   const b = Math.max(0, height / 2 - radius - (labelWidth > 0 ? LABEL : 0) - MARGIN);
   const centre = { x: width / 2, y: height / 2 };
-  const spots = evenly(count, a, b).map(({ x, y }, n) => {
+  const spots = evenly(count, a, b, start).map(({ x, y }, n) => {
     const ring = rings[n % rings.length] ?? 1;
     return { x: centre.x + x * ring, y: centre.y + y * ring, above: y < -radius };
   });
@@ -170,9 +173,11 @@ export function arrange(count: number, width: number): Circle {
   let last: Circle = { width, height: 0, centre: { x: width / 2, y: 0 }, core: 0, radius: 0, labelWidth: 0, spots: [] };
   for (const style of STYLES) {
     for (const height of style.heights) {
-      const circle = place(people, width, height, style);
-      last = trimmed(circle, style);
-      if (fits(circle, style)) return last;
+      for (const start of STARTS) {
+        const circle = place(people, width, height, style, start);
+        last = trimmed(circle, style);
+        if (fits(circle, style)) return last;
+      }
     }
   }
   return last;
