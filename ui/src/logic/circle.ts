@@ -39,6 +39,8 @@ export const MOST = 60;
 /** Least room between two people, and around the picture. */
 const GAP = 4;
 const MARGIN = 6;
+/** Least of a line that shows which way it flows. */
+const LINE = 22;
 /** Space for "You" under the middle, and for its mark above. */
 const CORE_LABEL = 36;
 const BADGE = 4;
@@ -59,6 +61,7 @@ const HIGH = [228, 256, 284, 312, 340, 368, 396];
 const STYLES: readonly Style[] = [
   { core: 30, radius: 22, labelWidth: 104, rings: [1], heights: LOW },
   { core: 30, radius: 20, labelWidth: 84, rings: [1], heights: LOW },
+  { core: 30, radius: 20, labelWidth: 72, rings: [1], heights: LOW },
   { core: 30, radius: 20, labelWidth: 72, rings: [1, 0.58], heights: HIGH },
   { core: 30, radius: 17, labelWidth: 0, rings: [1], heights: HIGH },
   { core: 30, radius: 17, labelWidth: 0, rings: [1, 0.68], heights: HIGH },
@@ -69,7 +72,8 @@ const STYLES: readonly Style[] = [
   { core: 24, radius: 8, labelWidth: 0, rings: [1, 0.78, 0.56], heights: [396] },
 ];
 
-/** Where the first person stands: on the left, or else at the top. */
+/** Where the first person stands: on the left, so that an even number has two
+ * level with the middle; an odd number is tried from the top, too. */
 const STARTS = [Math.PI, -Math.PI / 2];
 
 /** Points at even distances along an ellipse around 0. */
@@ -163,7 +167,9 @@ function fits(circle: Circle, style: Style): boolean {
   const me = middle(circle);
   return boxes.every(
     (box, n) =>
-      !meet(box, me) && boxes.every((other, m) => m === n || (!(m < n && meet(box, other)) && clearance(centre, box, other) >= radius)),
+      !meet(box, me) &&
+      Math.hypot(box.x - centre.x, box.y - centre.y) >= circle.core + radius + LINE &&
+      boxes.every((other, m) => m === n || (!(m < n && meet(box, other)) && clearance(centre, box, other) >= radius)),
   );
 }
 
@@ -173,7 +179,7 @@ export function arrange(count: number, width: number): Circle {
   let last: Circle = { width, height: 0, centre: { x: width / 2, y: 0 }, core: 0, radius: 0, labelWidth: 0, spots: [] };
   for (const style of STYLES) {
     for (const height of style.heights) {
-      for (const start of STARTS) {
+      for (const start of STARTS.slice(0, people > 1 && people % 2 === 1 ? 2 : 1)) {
         const circle = place(people, width, height, style, start);
         last = trimmed(circle, style);
         if (fits(circle, style)) return last;
