@@ -158,7 +158,11 @@ export class Model {
     this.transfers = replaced(this.transfers, transfer);
     this.note(transfer.id, transfer.state);
     if (!before) this.spotlight = transfer.id;
-    if (before?.state.type === transfer.state.type) return;
+    if (before?.state.type === transfer.state.type) {
+      const safety = before.safety.type === transfer.safety.type ? null : safetySentence(transfer.safety);
+      if (safety) this.announcement = `${titleOf(transfer)}: ${safety.text}`;
+      return;
+    }
     if (before) this.endings += 1;
     this.announcement = `${titleOf(transfer)}: ${transferSentence(transfer, 0, this.allPaused).text}`;
     if (transfer.state.type === "offered" && !this.decidingTransfer) this.deciding = transfer.id;

@@ -386,6 +386,16 @@ describe("what closing would mean", () => {
     await settle();
     expect(live()).toContain("Safe to close: the others have every piece between them.");
   });
+
+  it("is told of what is being received, too", async () => {
+    const bridge = await open(scenes["who-twelve"]);
+    const view = bridge.scene.snapshot.transfers[0];
+    if (!view) throw new Error("nothing is received");
+    bridge.send({ type: "transfer", transfer: { ...view, safety: { type: "onlyYou", bytes: 1e9, percent: 8 } } });
+    await settle();
+    const live = [...document.querySelectorAll("[role=status]")].map((each) => each.textContent).join("|");
+    expect(live).toContain("Conference recordings: Keep open: you are the only one with 8 % of it (1.0 GB).");
+  });
 });
 
 describe("pausing", () => {
@@ -617,14 +627,10 @@ it("says a failure of the outside world above the list until it is closed", asyn
   expect(get("problem-message").textContent).toContain("Check who owns it.");
 });
 
-it("mounts every staged state, opened, in words for people", async () => {
-  for (const [name, scene] of Object.entries(scenes)) {
-    await open(scene);
-    expect(find("status-line"), name).not.toBeNull();
-    for (const button of document.querySelectorAll<HTMLElement>("[data-testid=details-button]")) button.click();
-    await settle();
-    expect(document.body.textContent, name).not.toMatch(/undefined|NaN|\bswarm|\bpeers?\b|\bseed|\bnodes?\b/i);
-    close?.();
-    close = undefined;
-  }
+it.each(Object.keys(scenes))("the staged state %s mounts, opens, and is in words for people", async (name) => {
+  await open(scenes[name]);
+  expect(find("status-line")).not.toBeNull();
+  for (const button of document.querySelectorAll<HTMLElement>("[data-testid=details-button]")) button.click();
+  await settle();
+  expect(document.body.textContent).not.toMatch(/undefined|NaN|\bswarm|\bpeers?\b|\bseed|\bnodes?\b/i);
 });
