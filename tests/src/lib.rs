@@ -18,6 +18,7 @@ use passalong_engine::{Config, Engine};
 use tempfile::TempDir;
 use tokio::sync::broadcast::error::RecvError;
 
+pub mod crowd;
 pub mod offering;
 pub mod raw;
 
