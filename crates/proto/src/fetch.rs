@@ -10,7 +10,7 @@
 //! decided by [`crate::scheduler`]; verifying and writing bytes, and telling the
 //! peers of the choice and how far it is, is the caller's business.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,32 +19,21 @@ use bytes::{Bytes, BytesMut};
 use crate::invite::InviteSecret;
 use crate::manifest::{EntryKind, Manifest, ManifestError, SignedManifest};
 use crate::pieces::{PieceMap, PieceSet};
-use crate::scheduler::{Arrival, Order, Scheduler};
+use crate::scheduler::{Order, Scheduler};
 use crate::serve::Violation;
-use crate::tree::{FileHashes, PieceHash};
-use crate::wire::{Frame, Message, PieceRef, SourceProblem};
+use crate::tree::FileHashes;
+use crate::wire::{Message, PieceRef, SourceProblem};
 
 use files::{File, Files, Hashes};
-use source::{Choked, Early, HashRequest, Source};
+use source::{Early, Source};
 
 pub use crate::scheduler::PeerKey;
 
+mod asking;
 mod files;
+mod hearing;
 mod listing;
 mod source;
-
-/// Most bytes kept of what peers hold of lists that are not known here.
-const MAX_EARLY: usize = 64 << 20;
-/// How long hashes are awaited before another peer is asked for them.
-const HASH_PATIENCE: Duration = Duration::from_secs(10);
-/// Most files whose hashes are asked of one peer at once.
-const HASHES_AT_ONCE: usize = 16;
-/// How often, at most, files are begun while others are going.
-const BEGIN_EVERY: Duration = Duration::from_millis(50);
-/// How often late hashes are looked for.
-const PATIENCE_EVERY: Duration = Duration::from_secs(1);
-/// How often, at most, the interest in every peer is looked at.
-const INTEREST_EVERY: Duration = Duration::from_millis(250);
 
 /// What the fetching side learned, or hands over.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -247,9 +236,6 @@ impl Fetch {
             sources: self.sources.clone(),
             ..Fetch::new(self.secret, self.seed)
         };
-        for source in renewed.sources.values_mut() {
-            source.usable = false;
-        }
         renewed.adopt(list);
         Some(renewed)
     }
@@ -342,7 +328,7 @@ impl Fetch {
             .into_iter()
             .map(|resumed| (resumed.entry, resumed))
             .collect();
-        let wanted: std::collections::BTreeSet<u32> = wanted.iter().copied().collect();
+        let wanted: BTreeSet<u32> = wanted.iter().copied().collect();
         for entry in wanted {
             let Some(EntryKind::File { size, root, .. }) = list
                 .manifest
@@ -396,6 +382,9 @@ impl Fetch {
         self.accepted = true;
         self.begin = true;
         self.next_interest = Duration::ZERO;
+        for source in self.sources.values().filter(|source| source.is_sharer) {
+            self.files.refuse(&source.unavailable);
+        }
         self.give_up_refused();
         Ok(())
     }
@@ -417,6 +406,7 @@ impl Fetch {
         for entry in source.hash_requests.keys() {
             self.files.lose_hashes(*entry, peer);
         }
+        self.begin = true;
         self.give_up_refused();
     }
 
@@ -427,11 +417,7 @@ impl Fetch {
             return;
         };
         source.is_sharer = true;
-        for (entry, reason) in source.unavailable.clone() {
-            if let Some(file) = self.files.get_mut(entry) {
-                file.refused = Some(reason);
-            }
-        }
+        self.files.refuse(&source.unavailable);
         self.give_up_refused();
     }
 
@@ -446,148 +432,6 @@ impl Fetch {
     /// called until `None` after every other call that changes anything.
     pub fn poll_event(&mut self) -> Option<FetchEvent> {
         self.events.pop_front()
-    }
-
-    /// Takes a message of a peer's serving half.
-    ///
-    /// # Errors
-    ///
-    /// The peer cannot be a source any more: its link is to end, by
-    /// [`Fetch::left`].
-    pub fn handle(
-        &mut self,
-        peer: PeerKey,
-        message: Message,
-        now: Duration,
-    ) -> Result<Option<FetchEvent>, FetchError> {
-        let Some(source) = self.sources.get_mut(&peer) else {
-            return Ok(None);
-        };
-        if let Some(fault) = source.fault.take() {
-            return Err(fault.into());
-        }
-        match message {
-            Message::Alive | Message::Sharer { .. } => {}
-            Message::Preparing {
-                done_bytes,
-                total_bytes,
-            } => {
-                return Ok(Some(FetchEvent::Preparing {
-                    done_bytes: done_bytes.min(total_bytes),
-                    total_bytes,
-                }));
-            }
-            Message::Listed { hash, edition, .. } => self.listed(peer, hash, edition, now),
-            Message::Manifest {
-                public_key,
-                signature,
-                length,
-            } => source.listing.begins(public_key, signature, length, now)?,
-            Message::ManifestPart { bytes } => {
-                if let Some(signed) = source.listing.goes_on(&bytes, now)? {
-                    return self.manifest_came(peer, signed, now);
-                }
-            }
-            Message::HoldsAll => self.holds_all(peer),
-            Message::HoldsField { first, bits } => self.holds_field(peer, first, &bits)?,
-            Message::Holds { pieces } => self.holds(peer, &pieces)?,
-            Message::Choke => {
-                source.choked = Choked(true);
-                self.scheduler.choked(peer, now);
-            }
-            Message::Unchoke => {
-                source.choked = Choked(false);
-                self.scheduler.unchoked(peer, now);
-            }
-            Message::Hashes {
-                entry,
-                first,
-                hashes,
-            } => return self.hashes(peer, entry, first, &hashes, now),
-            Message::NoHashes { entry } => {
-                if source.hash_requests.remove(&entry).is_none()
-                    && !source.unavailable.contains_key(&entry)
-                    && !source.was_usable
-                {
-                    return Err(Violation("it was not asked for hashes").into());
-                }
-                source.no_hashes.insert(entry);
-                self.files.lose_hashes(entry, peer);
-            }
-            Message::Dropped { pieces } => self.dropped(peer, &pieces, now)?,
-            Message::Unavailable { entry, reason } => self.unavailable(peer, entry, reason, now),
-            _ => return Err(Violation("it sent a message that is not a sharer's to send").into()),
-        }
-        Ok(self.events.pop_front())
-    }
-
-    /// Takes a frame from a bulk channel.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Fetch::handle`].
-    pub fn handle_frame(
-        &mut self,
-        peer: PeerKey,
-        frame: Frame,
-        now: Duration,
-    ) -> Result<Option<FetchEvent>, FetchError> {
-        let Some(source) = self.sources.get(&peer) else {
-            return Ok(None);
-        };
-        if !source.usable {
-            return match source.was_usable {
-                true => Ok(None),
-                false => Err(Violation("it sent a file that was not asked for").into()),
-            };
-        }
-        let Frame {
-            piece,
-            offset,
-            data,
-        } = frame;
-        let late = source.unavailable.contains_key(&piece.entry);
-        let Some((list, number)) = self
-            .list
-            .as_ref()
-            .and_then(|list| Some((list, list.pieces.number(piece)?)))
-        else {
-            return Err(Violation("it sent a piece that does not exist").into());
-        };
-        let expected = list.pieces.len(number) as usize;
-        let arrival = self
-            .scheduler
-            .came(peer, number, offset, data.len() as u32, now);
-        let whole = match arrival {
-            Ok(Arrival::Part) => false,
-            Ok(Arrival::Whole) => true,
-            Ok(Arrival::Unneeded) => {
-                self.buffers.remove(&(peer, piece));
-                return Ok(None);
-            }
-            // Sent before it found that it cannot send the file.
-            Err(_) if late => return Ok(None),
-            Err(violation) => return Err(violation.into()),
-        };
-        if whole && offset == 0 {
-            return Ok(Some(FetchEvent::Piece {
-                piece,
-                bytes: data,
-                from: peer,
-            }));
-        }
-        let buffer = self.buffers.entry((peer, piece));
-        let buffer = buffer.or_insert_with(|| BytesMut::with_capacity(expected));
-        buffer.extend_from_slice(&data);
-        if !whole {
-            return Ok(None);
-        }
-        let bytes = self.buffers.remove(&(peer, piece)).unwrap_or_default();
-        Ok(Some(FetchEvent::Piece {
-            piece,
-            bytes: bytes.freeze(),
-            from: peer,
-        }))
     }
 
     /// What of a file is on disk already: indexes of verified pieces.
@@ -691,7 +535,7 @@ impl Fetch {
         self.scheduler = Scheduler::new(list.pieces.clone(), self.seed);
         self.list = Some(list);
         for source in self.sources.values_mut() {
-            source.usable = false;
+            source.part();
         }
         for peer in self.sources.keys().copied().collect::<Vec<_>>() {
             self.admit(peer, Duration::ZERO);
@@ -704,7 +548,13 @@ impl Fetch {
             return;
         };
         let same = source.listed.is_some_and(|(hash, _)| hash == list.hash);
-        if !same || source.usable {
+        if source.usable {
+            return;
+        }
+        if !same {
+            if !source.is_ahead_of(list.manifest.edition()) {
+                source.early = Early::None;
+            }
             return;
         }
         let Some(held) = source.early.of_count(list.pieces.count()) else {
@@ -713,7 +563,6 @@ impl Fetch {
         };
         source.early = Early::None;
         source.usable = true;
-        source.was_usable = true;
         self.scheduler.joined(peer, now);
         self.scheduler.set_holdings(peer, held);
         if !source.choked.0 {
@@ -722,225 +571,11 @@ impl Fetch {
         self.begin = true;
     }
 
-    /// A peer says which list it has.
-    fn listed(&mut self, peer: PeerKey, hash: [u8; 32], edition: u64, now: Duration) {
-        let Some(source) = self.sources.get_mut(&peer) else {
-            return;
-        };
-        let before = source.listed.replace((hash, edition));
-        if before.is_some_and(|(before, _)| before != hash) {
-            source.early = Early::None;
-            source.unavailable.clear();
-            source.no_hashes.clear();
-            if std::mem::take(&mut source.usable) {
-                let asked: Vec<u32> = source.hash_requests.keys().copied().collect();
-                self.scheduler.left(peer);
-                self.buffers.retain(|(from, _), _| *from != peer);
-                for entry in asked {
-                    self.files.lose_hashes(entry, peer);
-                }
-                self.give_up_refused();
-            }
-        }
-        self.admit(peer, now);
-    }
-
-    /// Whom to ask for the list: one peer at a time, the one with the newest.
-    fn next_listing(&mut self, now: Duration) -> Option<PeerKey> {
-        for source in self.sources.values_mut() {
-            if source.listing.is_late(now) {
-                source.listing.forget();
-            }
-        }
-        if self
-            .sources
-            .values()
-            .any(|source| source.listing.is_awaited())
-        {
-            return None;
-        }
-        let known = self.newer.as_ref().or(self.list.as_ref());
-        let known = known.map(|list| list.manifest.edition());
-        let (peer, _) = self
-            .sources
-            .iter()
-            .filter_map(|(peer, source)| {
-                let (_, edition) = source.listed?;
-                let newer = known.is_none_or(|known| edition > known);
-                let tries = source.listing.tries().filter(|_| newer)?;
-                Some((*peer, (std::cmp::Reverse(tries), edition)))
-            })
-            .max_by_key(|(_, rank)| *rank)?;
-        self.sources.get_mut(&peer)?.listing.ask(now);
-        Some(peer)
-    }
-
-    fn manifest_came(
-        &mut self,
-        peer: PeerKey,
-        signed: SignedManifest,
-        now: Duration,
-    ) -> Result<Option<FetchEvent>, FetchError> {
-        let Some(source) = self.sources.get_mut(&peer) else {
-            return Ok(None);
-        };
-        let list = List::open(&self.secret, Arc::new(signed))?;
-        if source.listed.is_none_or(|(hash, _)| hash != list.hash) {
-            return Err(FetchError::OtherManifest);
-        }
-        let edition = list.manifest.edition();
-        source.listed = Some((list.hash, edition));
-        let known = self.newer.as_ref().or(self.list.as_ref());
-        if known.is_some_and(|known| known.manifest.edition() >= edition) {
-            return Ok(None);
-        }
-        if self.accepted {
-            self.newer = Some(list);
-            return Ok(Some(FetchEvent::Outdated));
-        }
-        let first = self.list.is_none();
-        self.adopt(list);
-        self.next_interest = now;
-        Ok(Some(match first {
-            true => FetchEvent::Listed,
-            false => FetchEvent::Replaced,
-        }))
-    }
-
-    fn holds_all(&mut self, peer: PeerKey) {
-        let Some(source) = self.sources.get_mut(&peer) else {
-            return;
-        };
-        if !source.usable {
-            source.early = Early::All;
-            return;
-        }
-        let (Some(list), refused) = (&self.list, &source.unavailable) else {
-            return;
-        };
-        let mut held = PieceSet::all(list.pieces.count());
-        remove_entries(&mut held, &list.pieces, refused.keys());
-        source.no_hashes.clear();
-        self.scheduler.set_holdings(peer, held);
-        self.begin = true;
-    }
-
-    fn holds_field(&mut self, peer: PeerKey, first: u32, bits: &[u8]) -> Result<(), Violation> {
-        let room = self.early_room();
-        let Some(source) = self.sources.get_mut(&peer) else {
-            return Ok(());
-        };
-        if !source.usable {
-            return source.early.take_part(first, bits, room);
-        }
-        let Some(held) = self.scheduler.holdings(peer) else {
-            return Ok(());
-        };
-        let mut held = held.clone();
-        let exist = held.take_part(first, bits);
-        exist.ok_or(Violation("it holds pieces that do not exist"))?;
-        if let Some(list) = &self.list {
-            remove_entries(&mut held, &list.pieces, source.unavailable.keys());
-        }
-        source.no_hashes.clear();
-        self.scheduler.set_holdings(peer, held);
-        self.begin = true;
-        Ok(())
-    }
-
-    fn holds(&mut self, peer: PeerKey, pieces: &[u32]) -> Result<(), Violation> {
-        let room = self.early_room();
-        let Some(source) = self.sources.get_mut(&peer) else {
-            return Ok(());
-        };
-        if !source.usable {
-            return source.early.take(pieces, room);
-        }
-        let Some(list) = &self.list else {
-            return Ok(());
-        };
-        for number in pieces {
-            let Some(piece) = list.pieces.piece(*number) else {
-                return Err(Violation("it holds pieces that do not exist"));
-            };
-            if !source.unavailable.contains_key(&piece.entry) {
-                source.no_hashes.remove(&piece.entry);
-                self.scheduler.holds(peer, *number);
-            }
-        }
-        self.begin = true;
-        Ok(())
-    }
-
-    /// Bytes that may still be kept of what peers hold of unknown lists.
-    fn early_room(&self) -> usize {
-        let kept: usize = self
-            .sources
-            .values()
-            .map(|source| source.early.size())
-            .sum();
-        MAX_EARLY.saturating_sub(kept)
-    }
-
-    fn dropped(
-        &mut self,
-        peer: PeerKey,
-        pieces: &[PieceRef],
-        now: Duration,
-    ) -> Result<(), Violation> {
-        let Some(source) = self.sources.get(&peer) else {
-            return Ok(());
-        };
-        if !source.usable && source.was_usable {
-            return Ok(());
-        }
-        for piece in pieces {
-            let number = self
-                .list
-                .as_ref()
-                .and_then(|list| list.pieces.number(*piece));
-            let dropped = match number {
-                Some(number) => self.scheduler.dropped(peer, number, now),
-                None => Err(Violation("it dropped a piece that does not exist")),
-            };
-            self.buffers.remove(&(peer, *piece));
-            if !source.unavailable.contains_key(&piece.entry) {
-                dropped?;
-            }
-        }
-        Ok(())
-    }
-
-    fn unavailable(&mut self, peer: PeerKey, entry: u32, reason: SourceProblem, now: Duration) {
-        let (Some(list), Some(source)) = (&self.list, self.sources.get_mut(&peer)) else {
-            return;
-        };
-        let numbers = list.pieces.of_entry(entry);
-        if !source.usable || numbers.is_empty() {
-            return;
-        }
-        source.unavailable.insert(entry, reason);
-        source.hash_requests.remove(&entry);
-        self.scheduler.holds_no_more(peer, numbers, now);
-        self.files.lose_hashes(entry, peer);
-        self.buffers
-            .retain(|(from, piece), _| *from != peer || piece.entry != entry);
-        if source.is_sharer
-            && let Some(file) = self.files.get_mut(entry)
-        {
-            file.refused = Some(reason);
-        }
-        self.give_up_refused();
-    }
-
     /// Gives up the files that the sharer refused and nobody else has.
     fn give_up_refused(&mut self) {
         let Some(list) = &self.list else {
             return;
         };
-        if !self.accepted {
-            return;
-        }
         for entry in self.files.refused() {
             let numbers = list.pieces.of_entry(entry);
             if self.scheduler.is_obtainable(numbers.clone()) {
@@ -965,165 +600,10 @@ impl Fetch {
         }
     }
 
-    fn hashes(
-        &mut self,
-        peer: PeerKey,
-        entry: u32,
-        first: u32,
-        part: &[PieceHash],
-        now: Duration,
-    ) -> Result<Option<FetchEvent>, FetchError> {
-        let (Some(list), Some(source)) = (&self.list, self.sources.get_mut(&peer)) else {
-            return Err(Violation("it sent hashes that were not asked for").into());
-        };
-        let count = list.pieces.of_entry(entry).len() as u32;
-        let Some(request) = source.hash_requests.get_mut(&entry) else {
-            let late =
-                source.unavailable.contains_key(&entry) || source.was_usable && !source.usable;
-            return match late {
-                true => Ok(None),
-                false => Err(Violation("it sent hashes that were not asked for").into()),
-            };
-        };
-        if first != request.got || part.len() as u32 > count - request.got || part.is_empty() {
-            return Err(Violation("it sent hashes out of order").into());
-        }
-        request.got += part.len() as u32;
-        request.since = now;
-        let whole = request.got == count;
-        if whole {
-            source.hash_requests.remove(&entry);
-        }
-        let Some(file) = self.files.get_mut(entry) else {
-            return Ok(None);
-        };
-        let Hashes::Coming(from, hashes) = &mut file.hashes else {
-            return Ok(None);
-        };
-        if *from != peer {
-            return Ok(None);
-        }
-        hashes.extend_from_slice(part);
-        if !whole {
-            return Ok(None);
-        }
-        let hashes = std::mem::take(hashes);
-        let root = match list.manifest.entries().get(entry as usize) {
-            Some(entry) => match entry.kind {
-                EntryKind::File { root, .. } => Some(root),
-                EntryKind::Folder { .. } => None,
-            },
-            None => None,
-        };
-        let verified = root.and_then(|root| FileHashes::verify(file.size, root, hashes));
-        let Some(hashes) = verified else {
-            self.files.lose_hashes(entry, peer);
-            return Err(FetchError::Hashes);
-        };
-        file.hashes = Hashes::Checking;
-        Ok(Some(FetchEvent::Hashes {
-            entry,
-            hashes: Arc::new(hashes),
-        }))
-    }
-
     fn file_whole(&mut self, entry: u32) {
         if self.files.remove(entry).is_some() {
             self.progress.files += 1;
             self.begin = true;
-        }
-    }
-
-    /// Begins files that can be gone on with.
-    fn begin_files(&mut self, now: Duration) {
-        let due = now >= self.next_begin || self.files.is_at_rest();
-        if !self.begin || !due {
-            return;
-        }
-        self.begin = false;
-        self.next_begin = now + BEGIN_EVERY;
-        let Some(list) = &self.list else {
-            return;
-        };
-        let scheduler = &self.scheduler;
-        let obtainable = |entry| scheduler.has_source(list.pieces.of_entry(entry));
-        for entry in self.files.begin(obtainable) {
-            for number in list.pieces.of_entry(entry) {
-                self.scheduler.open(number);
-            }
-        }
-    }
-
-    /// Tells a peer whether anything is wanted of it, when that changed.
-    fn next_interest(&mut self, now: Duration) -> Option<(PeerKey, Message)> {
-        if now < self.next_interest {
-            return None;
-        }
-        for (peer, source) in &mut self.sources {
-            let wants = source.usable && !self.paused && self.scheduler.wants_from(*peer);
-            if wants != source.told_interest {
-                source.told_interest = wants;
-                return Some((*peer, Message::Interest { wants }));
-            }
-        }
-        self.next_interest = now + INTEREST_EVERY;
-        None
-    }
-
-    /// A peer that has the list and a piece of a file, and can be asked for the
-    /// file's hashes; the one with the least to do.
-    fn hash_source(&self, entry: u32) -> Option<PeerKey> {
-        let numbers = self.list.as_ref()?.pieces.of_entry(entry);
-        let able = self.sources.iter().filter(|(peer, source)| {
-            source.usable
-                && source.hash_requests.len() < HASHES_AT_ONCE
-                && !source.hash_requests.contains_key(&entry)
-                && !source.no_hashes.contains(&entry)
-                && self.scheduler.holds_any(**peer, numbers.clone())
-        });
-        let least = able.min_by_key(|(_, source)| source.hash_requests.len());
-        least.map(|(peer, _)| *peer)
-    }
-
-    /// Asks for the hashes of a begun file.
-    fn next_hashes(&mut self, now: Duration) -> Option<(PeerKey, Message)> {
-        if now >= self.next_patience {
-            self.next_patience = now + PATIENCE_EVERY;
-            for (entry, peer) in self.files.awaited() {
-                let source = self.sources.get(&peer);
-                let request = source.and_then(|source| source.hash_requests.get(&entry));
-                let late = request
-                    .is_none_or(|request| now.saturating_sub(request.since) >= HASH_PATIENCE);
-                if late && self.hash_source(entry).is_some() {
-                    self.files.lose_hashes(entry, peer);
-                }
-            }
-        }
-        let entries: Vec<u32> = self.files.hashless().collect();
-        for entry in entries {
-            let Some(peer) = self.hash_source(entry) else {
-                continue;
-            };
-            let request = HashRequest { since: now, got: 0 };
-            self.sources
-                .get_mut(&peer)?
-                .hash_requests
-                .insert(entry, request);
-            self.files.ask_hashes(entry, peer);
-            return Some((peer, Message::WantHashes { entry }));
-        }
-        None
-    }
-}
-
-fn remove_entries<'e>(
-    held: &mut PieceSet,
-    pieces: &PieceMap,
-    entries: impl Iterator<Item = &'e u32>,
-) {
-    for entry in entries {
-        for number in pieces.of_entry(*entry) {
-            held.remove(number);
         }
     }
 }

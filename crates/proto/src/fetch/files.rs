@@ -100,6 +100,15 @@ impl Files {
         }
     }
 
+    /// The sharer cannot send these files.
+    pub(super) fn refuse(&mut self, entries: &BTreeMap<u32, SourceProblem>) {
+        for (entry, reason) in entries {
+            if let Some(file) = self.by_entry.get_mut(entry) {
+                file.refused = Some(*reason);
+            }
+        }
+    }
+
     /// Files that the sharer cannot send.
     pub(super) fn refused(&self) -> Vec<u32> {
         let files = self.by_entry.iter();
@@ -119,9 +128,10 @@ impl Files {
         self.waiting.is_empty() && self.waiting_small.is_empty()
     }
 
-    /// Begins files while there is room: those of which something can be had.
-    /// Gives the ones whose pieces may be asked for at once.
-    pub(super) fn begin(&mut self, obtainable: impl Fn(u32) -> bool) -> Vec<u32> {
+    /// Begins files while there is room: those of which something can be had, as
+    /// `obtainable` says of a file and of whether its hashes have to be had as
+    /// well. Gives the ones whose pieces may be asked for at once.
+    pub(super) fn begin(&mut self, obtainable: impl Fn(u32, bool) -> bool) -> Vec<u32> {
         let mut ready = Vec::new();
         for (waiting, open, most) in [
             (&mut self.waiting, &mut self.open, OPEN_FILES),
@@ -136,7 +146,8 @@ impl Files {
             }
             let mut going = open.len();
             if going >= most {
-                going = open.iter().filter(|entry| obtainable(**entry)).count();
+                let goes_on = |entry: &&u32| obtainable(**entry, self.hashless.contains(entry));
+                going = open.iter().filter(goes_on).count();
             }
             let mut passed = Vec::new();
             while going < most && open.len() < MOST_OPEN {
@@ -146,16 +157,18 @@ impl Files {
                 let Some(file) = self.by_entry.get_mut(&entry) else {
                     continue;
                 };
-                if !obtainable(entry) {
+                let known = matches!(file.hashes, Hashes::Waiting { known: true });
+                let hashless = file.pieces > 1 && !known;
+                if !obtainable(entry, hashless) {
                     passed.push(entry);
                     continue;
                 }
-                if file.pieces == 1 || matches!(file.hashes, Hashes::Waiting { known: true }) {
-                    file.hashes = Hashes::Ready;
-                    ready.push(entry);
-                } else {
+                if hashless {
                     file.hashes = Hashes::Missing;
                     self.hashless.insert(entry);
+                } else {
+                    file.hashes = Hashes::Ready;
+                    ready.push(entry);
                 }
                 open.insert(entry);
                 going += 1;

@@ -25,12 +25,14 @@ pub(super) struct HashRequest {
 pub(super) struct Source {
     /// Hash and edition of the list it has, as it says.
     pub(super) listed: Option<([u8; 32], u64)>,
+    /// Hash of the list that it had before.
+    pub(super) listed_before: Option<[u8; 32]>,
     pub(super) listing: Listing,
     pub(super) early: Early,
     /// It has the list that is fetched and takes part.
     pub(super) usable: bool,
-    /// It did take part once: what was asked then may still come.
-    pub(super) was_usable: bool,
+    /// It took part with another list: answers from then may still come.
+    pub(super) is_past: bool,
     pub(super) choked: Choked,
     pub(super) is_sharer: bool,
     /// What it was told of this side's interest.
@@ -42,6 +44,22 @@ pub(super) struct Source {
     pub(super) unavailable: BTreeMap<u32, SourceProblem>,
     /// What it did wrong before that could be seen.
     pub(super) fault: Option<Violation>,
+}
+
+impl Source {
+    /// It does not take part any more.
+    pub(super) fn part(&mut self) {
+        self.is_past |= self.usable;
+        self.usable = false;
+        self.unavailable.clear();
+        self.no_hashes.clear();
+        self.hash_requests.clear();
+    }
+
+    /// Whether it says that its list is newer than that of an edition.
+    pub(super) fn is_ahead_of(&self, known: u64) -> bool {
+        self.listed.is_none_or(|(_, edition)| edition > known)
+    }
 }
 
 /// Whether requests are answered; every link begins choked.

@@ -1,16 +1,20 @@
 //! What is asked next, of whom: rounds over the peers with room, the emptiest
 //! first, and at the end of everything the endgame.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use super::peer::cost;
 use super::{MAX_PENDING, Order, Owners, PeerKey, PieceState, Scheduler};
+use crate::tree::PIECE_LEN;
 use crate::wire::{MAX_OUTSTANDING, REQUESTS_PER_MESSAGE};
 
 /// How often the time alone is a reason to look after the peers.
 const TICK: Duration = Duration::from_millis(100);
 /// How much sooner another peer has to be done to be asked for the same piece.
 const WORTH_A_COPY: f64 = 1.25;
+/// How much sooner it has to be done to be asked instead of one of two others.
+const WORTH_A_RELIEF: f64 = 4.0;
 
 impl Scheduler {
     /// The next order to carry out, if any. To be called until `None` after
@@ -29,6 +33,12 @@ impl Scheduler {
             self.new_round(now);
         }
         while let Some(peer) = self.round.pop() {
+            if self.pending + PIECE_LEN > MAX_PENDING {
+                // Whatever is stored begins the next round.
+                self.round.clear();
+                self.idle.clear();
+                return None;
+            }
             let pieces = self.ask(peer, now, budget);
             if !pieces.is_empty() {
                 return Some(Order::Request { peer, pieces });
@@ -130,6 +140,14 @@ impl Scheduler {
         let Some(peer) = self.peers.get_mut(&key) else {
             return pieces;
         };
+        if !self.rarity.any(&peer.holds) {
+            return pieces;
+        }
+        // Cancelled there and missing again: not to be asked twice of one peer.
+        let cancelled: HashSet<u32> = (peer.requests.iter())
+            .filter(|request| !request.live)
+            .map(|request| request.piece)
+            .collect();
         let mut room = peer.room(now);
         let mut cursor = self.rarity.start(peer.run);
         while pieces.len() < REQUESTS_PER_MESSAGE
@@ -146,7 +164,7 @@ impl Scheduler {
             if self.pending + cost > MAX_PENDING || cost > room && peer.cost > 0 {
                 break;
             }
-            if peer.find(piece).is_some() {
+            if cancelled.contains(&piece) {
                 continue;
             }
             peer.ask(piece, length, now);
@@ -172,7 +190,12 @@ impl Scheduler {
     fn ask_again(&mut self, key: PeerKey, now: Duration, budget: &mut u64) -> Vec<u32> {
         let mut pieces = Vec::new();
         while pieces.len() < REQUESTS_PER_MESSAGE && *budget > 0 {
-            let Some(piece) = self.worth_a_copy(key, now) else {
+            let alone = self.worth_a_copy(key, now).map(|piece| (piece, None));
+            let relief = || {
+                let (piece, slower) = self.worth_a_relief(key, now)?;
+                Some((piece, Some(slower)))
+            };
+            let Some((piece, slower)) = alone.or_else(relief) else {
                 break;
             };
             let length = self.lengths.of(piece);
@@ -184,6 +207,9 @@ impl Scheduler {
                 break;
             }
             peer.ask(piece, length, now);
+            if let Some(slower) = slower {
+                self.cancel(slower, piece);
+            }
             if let Some(owners) = self.owners.get_mut(&piece) {
                 owners.second = Some(key);
             }
@@ -192,6 +218,29 @@ impl Scheduler {
             pieces.push(piece);
         }
         pieces
+    }
+
+    /// A piece that two others owe while `key` would bring it far sooner than
+    /// either, and the slower of them.
+    fn worth_a_relief(&self, key: PeerKey, now: Duration) -> Option<(u32, PeerKey)> {
+        let peer = self.peers.get(&key).filter(|peer| peer.is_able())?;
+        if peer.room(now) == 0 {
+            return None;
+        }
+        let seconds = |key: PeerKey| {
+            let peer = self.peers.get(&key);
+            peer.map_or(f64::INFINITY, |peer| peer.seconds(0, now))
+        };
+        self.owners.iter().find_map(|(piece, owners)| {
+            let second = owners.second.filter(|second| *second != key)?;
+            if owners.first == key || !peer.holds.contains(*piece) || peer.find(*piece).is_some() {
+                return None;
+            }
+            let (one, other) = (seconds(owners.first), seconds(second));
+            let mine = peer.seconds(u64::from(self.lengths.of(*piece)), now);
+            let slower = if one > other { owners.first } else { second };
+            (mine * WORTH_A_RELIEF < one.min(other)).then_some((*piece, slower))
+        })
     }
 
     /// The last piece that the slowest peer owes alone and that `key` would

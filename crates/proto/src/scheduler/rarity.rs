@@ -24,6 +24,8 @@ pub(super) struct Rarity {
     full: u32,
     /// Missing pieces by `copies`.
     levels: Vec<Level>,
+    /// All of them.
+    missing: PieceSet,
     /// Where the first run begins.
     origin: u32,
     /// Runs that were broken off.
@@ -49,6 +51,7 @@ impl Rarity {
             copies: vec![0; count as usize],
             full: 0,
             levels: Vec::new(),
+            missing: PieceSet::none(count),
             origin,
             broken: 0,
         }
@@ -111,6 +114,7 @@ impl Rarity {
             level.pieces = PieceSet::none(count);
         }
         level.count += u32::from(level.pieces.insert(piece));
+        self.missing.insert(piece);
     }
 
     /// A piece is not missing any more; says whether it was.
@@ -122,6 +126,7 @@ impl Rarity {
         };
         let was = level.pieces.remove(piece);
         level.count -= u32::from(was);
+        self.missing.remove(piece);
         was
     }
 
@@ -180,8 +185,7 @@ impl Rarity {
 
     /// Whether anything missing is in `held`.
     pub(super) fn any(&self, held: &PieceSet) -> bool {
-        let mut levels = self.levels.iter();
-        levels.any(|level| level.count > 0 && level.pieces.meets(held))
+        self.missing.meets(held)
     }
 
     fn recount(&mut self, piece: u32, change: impl FnOnce(u32) -> u32) {
