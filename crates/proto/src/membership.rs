@@ -30,6 +30,9 @@ mod wants;
 pub const TARGET_LINKS: usize = 8;
 /// Links that a complete member looks for even among complete ones.
 pub const MIN_LINKS: usize = 4;
+/// Links over which those are given up, one at a time, whose other end has more
+/// than it looks for: where links are even, so is what everybody gets.
+pub const SPARE_LINKS: usize = 12;
 /// Links over which those are given up that the other end can do without.
 pub const MAX_LINKS: usize = 24;
 /// Links over which somebody has to go, whoever it is.
@@ -68,6 +71,8 @@ const FORGET_AFTER: u32 = 2;
 const DOUBT_AFTER: u32 = 3;
 /// Failures in a row after which what a teller alone said is forgotten.
 const DISBELIEVE_AFTER: u32 = 6;
+/// How often a link is given up of which there are more than [`SPARE_LINKS`].
+const SPARE_EVERY: Duration = Duration::from_secs(1);
 const MAX_TROUBLES: usize = 1024;
 const MAX_REMEMBERED: usize = 64;
 const SECOND: Duration = Duration::from_secs(1);
@@ -112,6 +117,7 @@ pub struct Membership {
     attempts: Vec<Attempt>,
     troubles: BTreeMap<DeviceId, Trouble>,
     next_sweep: Duration,
+    next_spare: Duration,
     /// Nobody worth connecting with was found; not looked for again before then.
     next_look: Duration,
 }
@@ -183,6 +189,7 @@ impl Membership {
             attempts: Vec::new(),
             troubles: BTreeMap::new(),
             next_sweep: Duration::ZERO,
+            next_spare: Duration::ZERO,
             next_look: Duration::ZERO,
         }
     }
@@ -467,13 +474,20 @@ impl Membership {
     // Too many links.
 
     fn crowded(&mut self, now: Duration) -> Option<Action> {
-        if self.links.len() <= MAX_LINKS {
+        let count = self.links.len();
+        if count <= SPARE_LINKS || count <= MAX_LINKS && now < self.next_spare {
             return None;
         }
-        let must = self.links.len() > HARD_LINKS;
+        self.next_spare = now + SPARE_EVERY;
+        let must = count > HARD_LINKS;
+        let enough = if count > MAX_LINKS {
+            MIN_LINKS
+        } else {
+            TARGET_LINKS
+        };
         let spare = self.links.iter().filter_map(|(device, link)| {
             let links = self.roster.get(device).map_or(0, |known| known.links);
-            let can = usize::from(links) > MIN_LINKS;
+            let can = usize::from(links) > enough;
             // Those with most links go first, then those who were here longest.
             (can || must).then_some((device, (link.told, links), link.since))
         });

@@ -11,7 +11,7 @@ use passalong_proto::keys::DeviceId;
 use passalong_proto::knock::DeviceName;
 use passalong_proto::membership::{
     Action, EXPIRY, FROM_ONE_TELLER, HARD_LINKS, MAX_ATTEMPTS, MAX_BACK_OFF, MAX_KNOWN, MAX_LINKS,
-    MIN_LINKS, Membership, TARGET_LINKS,
+    MIN_LINKS, Membership, SPARE_LINKS, TARGET_LINKS,
 };
 use passalong_proto::wire::{MEMBER_ADDRESSES, MEMBERS_PER_MESSAGE, Member};
 use proptest::prelude::*;
@@ -738,7 +738,7 @@ proptest! {
                         prop_assert!(via.iter().all(|teller| linked.contains(teller)));
                     }
                     Some(Action::Drop { device: whom }) => {
-                        prop_assert!(linked.len() > MAX_LINKS);
+                        prop_assert!(linked.len() > SPARE_LINKS);
                         prop_assert!(linked.remove(&whom));
                     }
                     Some(Action::Gossip { to, members }) => {

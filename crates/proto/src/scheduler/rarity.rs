@@ -146,6 +146,14 @@ impl Rarity {
     pub(super) fn next(&mut self, held: &PieceSet, cursor: &mut Cursor) -> Option<u32> {
         while let Some(level) = self.levels.get(cursor.level) {
             if level.count > 0 {
+                if cursor.began.is_none()
+                    && !cursor.wrapped
+                    && cursor.at as usize >= self.copies.len()
+                {
+                    // After the last piece a run goes on with the first.
+                    cursor.at = 0;
+                    cursor.wrapped = true;
+                }
                 let found = level.pieces.next_common(held, cursor.at);
                 if found == Some(cursor.at) {
                     cursor.at += 1;
@@ -159,6 +167,7 @@ impl Rarity {
                         let found = level.pieces.some_common(held, lot);
                         let began = found.unwrap_or(0);
                         cursor.began = Some(began);
+                        cursor.wrapped = false;
                         (found, began)
                     }
                 };

@@ -102,7 +102,7 @@ impl Lines {
         self.flows[flow as usize].queue.clear();
     }
 
-    /// A step passes; adds what arrived, in quarters of pieces.
+    /// A step passes; adds what arrived, in halves of pieces.
     pub(super) fn step(&mut self, arrived: &mut Vec<Arrived>) {
         self.active.retain(|flow| {
             let flow = &mut self.flows[*flow as usize];
@@ -110,7 +110,7 @@ impl Lines {
             flow.active
         });
         self.share();
-        let quarter = (self.piece_bytes / 4).max(1);
+        let half = (self.piece_bytes / 2).max(1);
         for id in &self.active {
             let flow = &mut self.flows[*id as usize];
             let mut budget = (flow.rate * STEP.as_secs_f32()) as u32;
@@ -120,10 +120,10 @@ impl Lines {
                 *sent = (before + budget).min(self.piece_bytes);
                 budget -= *sent - before;
                 let whole = *sent == self.piece_bytes;
-                // Said in quarters, to save on events: so far, what was said.
+                // Said in halves, to save on events: so far, what was said.
                 let floor = |bytes: u32| match bytes == self.piece_bytes {
                     true => bytes,
-                    false => bytes - bytes % quarter,
+                    false => bytes - bytes % half,
                 };
                 let (offset, to) = (floor(before), floor(*sent));
                 if to > offset {

@@ -22,8 +22,6 @@ pub(super) struct LinkEnd {
     pub(super) other: u32,
     /// The other end was told that something is wanted from it.
     interested: bool,
-    /// The other end has everything and needs no news.
-    complete: bool,
 }
 
 /// A peer.
@@ -134,7 +132,6 @@ impl Peer {
             link,
             other,
             interested: false,
-            complete: false,
         });
         if self.held > 0 {
             let held = Box::new(self.scheduler.stored_set().clone());
@@ -178,22 +175,19 @@ impl Peer {
             self.scheduler.state(piece),
             PieceState::Received | PieceState::Stored
         );
-        if lacks && let Some(end) = self.links.iter_mut().find(|end| end.link == link) {
-            if !end.interested {
-                end.interested = true;
-                self.outbox.push((link, Note::Interest(true)));
-            }
-            self.stirred = true;
+        if lacks
+            && let Some(end) = self.links.iter_mut().find(|end| end.link == link)
+            && !end.interested
+        {
+            end.interested = true;
+            self.outbox.push((link, Note::Interest(true)));
         }
     }
 
-    /// The other end of a link has all it wants.
-    pub(super) fn hears_complete(&mut self, link: u32, device: DeviceId, now: Duration) {
+    /// A linked peer has all it wants.
+    pub(super) fn hears_complete(&mut self, device: DeviceId, now: Duration) {
         let count = self.scheduler.count();
         self.membership.holds(device, count, true, now);
-        if let Some(end) = self.links.iter_mut().find(|end| end.link == link) {
-            end.complete = true;
-        }
     }
 
     fn reckon_interest(&mut self, link: u32) {
@@ -215,15 +209,15 @@ impl Peer {
         bytes: u32,
         now: Duration,
     ) -> bool {
-        let arrival = self.scheduler.came(key(link), piece, offset, bytes, now);
-        self.stirred = true;
-        match arrival {
+        match self.scheduler.came(key(link), piece, offset, bytes, now) {
             Ok(Arrival::Part) => false,
             Ok(Arrival::Unneeded) => {
+                self.stirred = true;
                 self.wasted += u64::from(bytes);
                 false
             }
             Ok(Arrival::Whole) => {
+                self.stirred = true;
                 self.stores(piece, now);
                 true
             }
@@ -244,7 +238,9 @@ impl Peer {
             self.met = true;
         }
         for end in &mut self.links {
-            if !end.complete {
+            // To those who hold it themselves it makes no difference.
+            let news = |held: &PieceSet| !held.contains(piece);
+            if self.scheduler.holdings(key(end.link)).is_none_or(news) {
                 self.outbox.push((end.link, Note::Holds(piece)));
             }
             if complete {

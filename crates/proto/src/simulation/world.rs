@@ -342,7 +342,7 @@ impl World {
             Note::Holds(piece) => peer.hears_holds(end.link, piece),
             Note::Complete => {
                 let device = self.peers[other as usize].device;
-                self.peers[at as usize].hears_complete(end.link, device, now);
+                self.peers[at as usize].hears_complete(device, now);
             }
             Note::Interest(true) => {
                 peer.slots.interested(end.link, now);
