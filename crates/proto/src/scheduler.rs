@@ -142,6 +142,13 @@ pub struct Scheduler {
     round: Vec<PeerKey>,
     /// Peers with room for which nothing was missing in this round.
     idle: Vec<PeerKey>,
+    /// Peers that owe something, and for how many seconds, the slowest last; while
+    /// the idle ones are looked at.
+    slow: Vec<(f64, PeerKey)>,
+    /// Nothing was missing that a peer could be asked for in this round.
+    endgame: bool,
+    /// Time passed since the idle ones were looked at.
+    ticked: bool,
     next_tick: Duration,
 }
 
@@ -164,7 +171,7 @@ impl Scheduler {
             states: vec![PieceState::Unwanted; count as usize],
             stored: PieceSet::none(count),
             lacking: PieceSet::none(count),
-            rarity: Rarity::new(count, origin(count, seed)),
+            rarity: Rarity::new(count, seed),
             owners: BTreeMap::new(),
             senders: BTreeMap::new(),
             peers: BTreeMap::new(),
@@ -174,6 +181,9 @@ impl Scheduler {
             stirred: true,
             round: Vec::new(),
             idle: Vec::new(),
+            slow: Vec::new(),
+            endgame: false,
+            ticked: false,
             next_tick: Duration::ZERO,
         }
     }
@@ -196,7 +206,7 @@ impl Scheduler {
         self.states.len() as u32
     }
 
-    /// The piece that equally rare ones are asked for from.
+    /// The piece that is asked for first of a lone source.
     pub fn origin(&self) -> u32 {
         self.rarity.origin()
     }
@@ -652,16 +662,4 @@ impl Scheduler {
             (false, _) => {}
         }
     }
-}
-
-/// Where a scheduler of this seed begins.
-fn origin(count: u32, seed: u64) -> u32 {
-    if count == 0 {
-        return 0;
-    }
-    // SplitMix64's finaliser, so that seeds next to each other part.
-    let mut mixed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    ((mixed ^ (mixed >> 31)) % u64::from(count)) as u32
 }

@@ -1,5 +1,7 @@
 //! Missing pieces in the order in which they are worth asking for: the rarest
-//! first, equally rare ones from a place of one's own onwards and around.
+//! first, equally rare ones in runs, from a place of one's own onwards and around,
+//! and where a run meets what others have, from another place. A lone source is
+//! read in sequence by that, and those who read it at once keep apart.
 //!
 //! Invariant: a missing piece is in exactly one level, that of its copies.
 
@@ -23,31 +25,32 @@ pub(super) struct Rarity {
     levels: Vec<Level>,
     /// All of them.
     missing: PieceSet,
-    /// Where to begin among equally rare pieces.
+    count: u32,
+    /// Where the first run begins.
     origin: u32,
-}
-
-/// How far a search through the missing pieces has come.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Cursor {
-    level: usize,
-    at: u32,
-    wrapped: bool,
+    /// Where the present one goes on.
+    run: u32,
+    dice: Dice,
 }
 
 impl Rarity {
     /// `count` pieces that nobody holds and nobody misses.
-    pub(super) fn new(count: u32, origin: u32) -> Rarity {
+    pub(super) fn new(count: u32, seed: u64) -> Rarity {
+        let mut dice = Dice(seed);
+        let origin = dice.below(count);
         Rarity {
             copies: vec![0; count as usize],
             full: 0,
             levels: Vec::new(),
             missing: PieceSet::none(count),
+            count: 0,
             origin,
+            run: origin,
+            dice,
         }
     }
 
-    /// Where equally rare pieces begin.
+    /// Where the first run begins.
     pub(super) fn origin(&self) -> u32 {
         self.origin
     }
@@ -104,7 +107,7 @@ impl Rarity {
             level.pieces = PieceSet::none(count);
         }
         level.count += u32::from(level.pieces.insert(piece));
-        self.missing.insert(piece);
+        self.count += u32::from(self.missing.insert(piece));
     }
 
     /// A piece is not missing any more; says whether it was.
@@ -116,43 +119,42 @@ impl Rarity {
         };
         let was = level.pieces.remove(piece);
         level.count -= u32::from(was);
-        self.missing.remove(piece);
+        self.count -= u32::from(self.missing.remove(piece));
         was
     }
 
-    /// Where a search begins.
-    pub(super) fn start(&self) -> Cursor {
-        Cursor {
-            level: 0,
-            at: self.origin,
-            wrapped: false,
-        }
-    }
-
-    /// The next missing piece that is in `held`.
-    pub(super) fn next(&self, held: &PieceSet, cursor: &mut Cursor) -> Option<u32> {
-        while let Some(level) = self.levels.get(cursor.level) {
+    /// The missing piece in `held` to ask for next. `from` is the first level that
+    /// may have one, at first 0, and is moved on.
+    pub(super) fn next(&mut self, held: &PieceSet, from: &mut usize) -> Option<u32> {
+        while let Some(level) = self.levels.get(*from) {
             if level.count > 0 {
-                if !cursor.wrapped {
-                    if let Some(piece) = level.pieces.next_common(held, cursor.at) {
-                        cursor.at = piece + 1;
-                        return Some(piece);
-                    }
-                    cursor.wrapped = true;
-                    cursor.at = 0;
+                let at = self.run;
+                let mut piece = None;
+                if level.pieces.contains(at) && held.contains(at) {
+                    piece = Some(at);
+                } else if level.pieces.meets(held) {
+                    let start = self.dice.below(self.copies.len() as u32);
+                    let ahead = level.pieces.next_common(held, start);
+                    piece = ahead.or_else(|| level.pieces.next_common(held, 0));
                 }
-                let piece = level.pieces.next_common(held, cursor.at);
-                if let Some(piece) = piece.filter(|piece| *piece < self.origin) {
-                    cursor.at = piece + 1;
-                    return Some(piece);
+                if piece.is_some() {
+                    return piece;
                 }
             }
-            *cursor = Cursor {
-                level: cursor.level + 1,
-                ..self.start()
-            };
+            *from += 1;
         }
         None
+    }
+
+    /// A piece is asked for: not missing any more, and the next one is behind it.
+    pub(super) fn take(&mut self, piece: u32) {
+        self.remove(piece);
+        self.run = (piece + 1) % (self.copies.len() as u32).max(1);
+    }
+
+    /// Whether nothing is missing.
+    pub(super) fn is_empty(&self) -> bool {
+        self.count == 0
     }
 
     /// Whether anything missing is in `held`.
@@ -168,5 +170,20 @@ impl Rarity {
         if missing {
             self.insert(piece);
         }
+    }
+}
+
+/// Numbers that look random: SplitMix64 (Steele, Lea, Flood 2014).
+#[derive(Clone, Copy, Debug)]
+struct Dice(u64);
+
+impl Dice {
+    /// A number below `end`, or 0.
+    fn below(&mut self, end: u32) -> u32 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((mixed ^ (mixed >> 31)) % u64::from(end.max(1))) as u32
     }
 }
