@@ -217,7 +217,7 @@ impl Sink {
     }
 
     /// Hashes a file, if it stays as it is meanwhile.
-    fn recognise(&self, path: &Path, looking: &mut Looking) -> Option<Alike> {
+    pub(super) fn recognise(&self, path: &Path, looking: &mut Looking) -> Option<Alike> {
         let mut hash = || -> io::Result<Option<Alike>> {
             let mut file = File::open(path)?;
             let stamp = Stamp::of(&file.metadata()?);

@@ -85,7 +85,7 @@ impl Sink {
     }
 
     /// The records of wanted files that still are what they were.
-    fn recorded(&self) -> Vec<StoredFile> {
+    pub(super) fn recorded(&self) -> Vec<StoredFile> {
         let wanted: HashSet<u32> = self.plan.wanted.iter().copied().collect();
         let mut rows = match self.plan.store.files(&self.plan.id) {
             Ok(rows) => rows,
@@ -117,7 +117,7 @@ impl Sink {
 
     /// Keeps the whole files that are as they were left, and remembers those
     /// that may not be; gives back the records of all that cannot be kept.
-    fn trust_whole(
+    pub(super) fn trust_whole(
         &mut self,
         rows: Vec<StoredFile>,
         present: &mut HashSet<u32>,
@@ -230,7 +230,7 @@ impl Sink {
             .collect()
     }
 
-    fn keep_alike(&mut self, entry: u32, alike: &Alike) {
+    pub(super) fn keep_alike(&mut self, entry: u32, alike: &Alike) {
         // Read back after a restart of the computer, it is on the disk.
         let settled = self.record.knows_boot()
             && self.left.get(&entry).is_some_and(|row| {

@@ -14,6 +14,8 @@ mod handles;
 mod held;
 mod placing;
 mod record;
+#[allow(dead_code)]
+mod shelving;
 #[cfg(test)]
 mod tests;
 mod writing;
@@ -37,6 +39,8 @@ use tokio::sync::mpsc;
 use self::handles::Handles;
 pub(crate) use self::held::Held;
 use self::record::Record;
+#[allow(unused_imports)]
+pub(crate) use self::shelving::shelve;
 use self::writing::Unfinished;
 use crate::api::Problem;
 use crate::source::Shelf;

@@ -5,6 +5,7 @@
 
 mod already_here;
 mod kept_pieces;
+mod passed_on;
 mod surprises;
 
 use std::collections::HashSet;
@@ -21,7 +22,7 @@ use passalong_proto::wire::PieceRef;
 use tempfile::TempDir;
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use super::{Done, Job, Plan, Resumed, start};
+use super::{Done, Job, Plan, Resumed, shelve, start};
 use crate::api::Problem;
 use crate::source::Shelf;
 use crate::store::{Store, StoredFile};
@@ -85,19 +86,24 @@ impl Desk {
         Arc::new(Manifest::new("Set", self.files.iter().map(entry).collect()).unwrap())
     }
 
-    /// Starts a sink for all files.
-    fn start(&self) -> Running<'_> {
+    /// A plan for all files.
+    fn plan(&self) -> Plan {
         let manifest = self.manifest();
-        let shelf = Arc::new(Shelf::empty(manifest.entries().len()));
-        let cancelled = Arc::new(AtomicBool::new(false));
-        let plan = Plan {
+        Plan {
             root: self.root.clone(),
             id: ID.to_owned(),
             wanted: (0..manifest.entries().len() as u32).collect(),
+            shelf: Arc::new(Shelf::empty(manifest.entries().len())),
             manifest,
             store: Arc::clone(&self.store),
-            shelf: Arc::clone(&shelf),
-        };
+        }
+    }
+
+    /// Starts a sink for all files.
+    fn start(&self) -> Running<'_> {
+        let plan = self.plan();
+        let shelf = Arc::clone(&plan.shelf);
+        let cancelled = Arc::new(AtomicBool::new(false));
         let (jobs, results) = start(plan, Arc::clone(&cancelled)).unwrap();
         Running {
             desk: self,
