@@ -25,6 +25,7 @@ describe("what a person does", () => {
     ["waiting", {}, "Has 3.0 of 4.2 GB; waits for a turn"],
     ["waiting", { bytes: 0, total: 0 }, "Has nothing yet; waits for a turn"],
     ["complete", { bytes: 4.2e9 }, "Has everything they asked for, 4.2 GB"],
+    ["complete", { bytes: 4.2e9, sharer: true }, "Has everything, 4.2 GB"],
     ["complete", { bytes: 4.2e9, presence: "known" }, "Has everything they asked for, 4.2 GB; not connected to you"],
     ["complete", { bytes: 4.2e9, presence: "gone" }, "Has everything; not online now"],
     ["declined", {}, "Declined"],

@@ -49,7 +49,8 @@ export function personSentence(person: PersonView, alone: boolean): Said {
     case "waiting":
       return plain(`Has ${amount(person)}; waits for a turn`);
     case "complete":
-      return person.presence === "gone" ? plain(`Has everything${away}`) : good(`Has everything they asked for, ${size(person.total)}${away}`);
+      if (person.presence === "gone") return plain(`Has everything${away}`);
+      return good(`${person.sharer ? "Has everything" : "Has everything they asked for"}, ${size(person.total)}${away}`);
     case "declined":
       return plain("Declined");
     case "cancelled":
