@@ -62,6 +62,11 @@ impl Person {
 
     /// Closes the app and opens it again.
     pub async fn restart(self) -> Person {
+        self.restart_after(|_| {}).await
+    }
+
+    /// The same; what `meanwhile` does to their home happens in between.
+    pub async fn restart_after(self, meanwhile: impl FnOnce(&Path)) -> Person {
         let Person {
             engine,
             home,
@@ -69,6 +74,7 @@ impl Person {
         } = self;
         engine.shutdown().await;
         drop(engine);
+        meanwhile(home.path());
         let engine = loop {
             match Engine::start(config.clone()).await {
                 Ok(engine) => break engine,
@@ -138,6 +144,14 @@ impl Person {
             .await
             .expect("accepted");
         self.transfer_until(&id, |t| is_over(&t.state)).await
+    }
+
+    /// Sends at most so many bytes a second from now on.
+    pub async fn limit_upload(&self, bytes: Option<u64>) {
+        let mut settings = self.engine.snapshot().await.settings;
+        settings.upload_limit = bytes;
+        let saved = self.engine.save_settings(settings).await;
+        saved.expect("saved");
     }
 
     /// Waits until a share of theirs looks as expected.
