@@ -88,8 +88,8 @@ pub(crate) fn start(context: Arc<Context>, stored: StoredShare) -> mpsc::Sender<
         context.board.hide(&view.id);
     }
     swarm.answer_knocks();
-    if stored.stopped {
-        swarm.withdraw();
+    if !stored.stopped {
+        swarm.announce();
     }
     swarm.set_paused(stored.paused);
     let (prepared_sender, prepared) = mpsc::channel(4);
@@ -373,7 +373,7 @@ impl Share {
                     let problem = Problem::state("offer the list", error);
                     self.view.state = ShareState::Failed { problem };
                 }
-                self.swarm.answer_knocks();
+                self.swarm.announce();
             }
         }
     }

@@ -16,6 +16,7 @@ pub mod placement;
 pub mod safe_path;
 pub mod scheduler;
 pub mod serve;
+pub mod simulation;
 pub mod slots;
 pub mod tree;
 pub mod wire;

@@ -201,6 +201,26 @@ impl PieceSet {
         None
     }
 
+    /// A piece in both, each as likely as the others if `lot` is any number.
+    pub fn some_common(&self, other: &PieceSet, lot: u64) -> Option<u32> {
+        let count = self.bits.intersection_count(&other.bits);
+        let mut skip = lot.checked_rem(count as u64)? as u32;
+        let blocks = self.bits.as_slice().iter().zip(other.bits.as_slice());
+        for (block, (mine, theirs)) in blocks.enumerate() {
+            let mut both = mine & theirs;
+            if both.count_ones() <= skip {
+                skip -= both.count_ones();
+                continue;
+            }
+            for _ in 0..skip {
+                both &= both - 1;
+            }
+            let number = block * BLOCK_BITS + both.trailing_zeros() as usize;
+            return Some(number as u32);
+        }
+        None
+    }
+
     /// The set as it travels: parts of at most [`FIELD_PART`] bytes, least
     /// significant bit first, each with the piece that it begins at.
     pub fn parts(&self) -> impl Iterator<Item = (u32, Vec<u8>)> + '_ {

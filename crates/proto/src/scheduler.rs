@@ -20,7 +20,7 @@ use crate::pieces::{PieceMap, PieceSet};
 use crate::serve::Violation;
 
 use peer::{Peer, cost};
-use rarity::Rarity;
+use rarity::{Rarity, mixed};
 
 mod asking;
 mod pace;
@@ -164,7 +164,7 @@ impl Scheduler {
             states: vec![PieceState::Unwanted; count as usize],
             stored: PieceSet::none(count),
             lacking: PieceSet::none(count),
-            rarity: Rarity::new(count, origin(count, seed)),
+            rarity: Rarity::new(count, (mixed(seed) % u64::from(count.max(1))) as u32),
             owners: BTreeMap::new(),
             senders: BTreeMap::new(),
             peers: BTreeMap::new(),
@@ -196,7 +196,7 @@ impl Scheduler {
         self.states.len() as u32
     }
 
-    /// The piece that equally rare ones are asked for from.
+    /// Where the first run of equally rare pieces begins.
     pub fn origin(&self) -> u32 {
         self.rarity.origin()
     }
@@ -652,16 +652,4 @@ impl Scheduler {
             (false, _) => {}
         }
     }
-}
-
-/// Where a scheduler of this seed begins.
-fn origin(count: u32, seed: u64) -> u32 {
-    if count == 0 {
-        return 0;
-    }
-    // SplitMix64's finaliser, so that seeds next to each other part.
-    let mut mixed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    ((mixed ^ (mixed >> 31)) % u64::from(count)) as u32
 }

@@ -65,6 +65,9 @@ fn key() -> ShareKey {
     ShareKey::from_seed([1; 32])
 }
 
+/// The edition of what a hostile sharer writes.
+const EDITION: u64 = 300;
+
 /// Signs whatever bytes a hostile sharer likes.
 fn signed(bytes: Vec<u8>) -> SignedManifest {
     let message = blake3::derive_key("passalong v1 manifest signature", &bytes);
@@ -81,7 +84,7 @@ fn encoded(name: &str, paths: &[&str]) -> Vec<u8> {
         .iter()
         .map(|path| (*path, EntryKind::Folder { modified: None }))
         .collect();
-    with_version(&(name, entries))
+    with_version(&(name, EDITION, entries))
 }
 
 fn with_version<T: Serialize>(body: &T) -> Vec<u8> {
@@ -100,6 +103,15 @@ proptest! {
         let signed = SignedManifest::sign(&key, &manifest).unwrap();
         prop_assert_eq!(signed.open(&key.secret()), Ok(manifest));
         prop_assert_eq!(SignedManifest::from_bytes(&signed.to_bytes()), Ok(signed));
+    }
+
+    #[test]
+    fn an_edition_is_signed_along_and_kept(manifest in manifests(), edition in any::<u64>()) {
+        let manifest = manifest.with_edition(edition);
+        let signed = SignedManifest::sign(&key(), &manifest).unwrap();
+        let opened = signed.open(&key().secret()).unwrap();
+        prop_assert_eq!(opened.edition(), edition);
+        prop_assert_eq!(opened, manifest);
     }
 
     #[test]
@@ -209,7 +221,9 @@ proptest! {
 
 #[test]
 fn the_hostile_writer_of_these_tests_writes_what_the_real_one_does() {
-    let manifest = Manifest::new("name", vec![folder("a"), folder("a/b")]).unwrap();
+    let manifest = Manifest::new("name", vec![folder("a"), folder("a/b")])
+        .unwrap()
+        .with_edition(EDITION);
     let bytes = encoded("name", &["a", "a/b"]);
     assert_eq!(manifest.encode().unwrap(), bytes);
     assert_eq!(signed(bytes).open(&key().secret()), Ok(manifest));
@@ -255,12 +269,12 @@ fn counts_that_the_bytes_do_not_hold_are_refused_before_anything_is_allocated() 
         (u64::MAX, ManifestError::TooMany),
     ] {
         let entry = postcard::to_stdvec(&folder("x")).unwrap();
-        let bytes = [vec![1, 0], varint(count), entry].concat();
+        let bytes = [vec![1, 0, 0], varint(count), entry].concat();
         assert_eq!(Manifest::decode(&bytes), Err(expected), "{count}");
     }
     let long_name = [vec![1], varint(u64::MAX), vec![b'n'; 9]].concat();
     assert_eq!(Manifest::decode(&long_name), Err(ManifestError::Malformed));
-    let long_path = [vec![1, 0, 1], varint(1 << 40), vec![b'n'; 9]].concat();
+    let long_path = [vec![1, 0, 0, 1], varint(1 << 40), vec![b'n'; 9]].concat();
     assert_eq!(Manifest::decode(&long_path), Err(ManifestError::Malformed));
 }
 

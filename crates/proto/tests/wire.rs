@@ -2,10 +2,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use bytes::Bytes;
+use passalong_proto::keys::DeviceId;
+use passalong_proto::knock::{DeviceName, MAX_DATAGRAM};
 use passalong_proto::tree::{PIECE_LEN, PieceHash};
 use passalong_proto::wire::{
-    FRAME_DATA, FRAME_HEADER, Frame, HASHES_PER_MESSAGE, MANIFEST_PART, MAX_MESSAGE, Message,
-    PieceRef, REQUESTS_PER_MESSAGE, Signature, SourceProblem, WireError,
+    FIELD_PART, FRAME_DATA, FRAME_HEADER, Frame, HASHES_PER_MESSAGE, Half, MANIFEST_PART,
+    MAX_MESSAGE, MEMBER_ADDRESSES, MEMBERS_PER_MESSAGE, Member, Message, PieceRef,
+    REQUESTS_PER_MESSAGE, Signature, SourceProblem, WireError,
 };
 use proptest::prelude::*;
 
@@ -28,6 +31,16 @@ proptest! {
     }
 
     #[test]
+    fn each_half_hears_what_the_other_speaks(
+        served in messages::of_a_sharer(),
+        fetched in messages::of_a_receiver(),
+    ) {
+        for (message, half) in [(served, Half::Serving), (fetched, Half::Fetching)] {
+            prop_assert!(message == Message::Alive || message.half() == half, "{:?}", message);
+        }
+    }
+
+    #[test]
     fn a_message_cut_short_or_drawn_out_is_malformed(
         message in messages::any_message(),
         end in any::<prop::sample::Index>(),
@@ -42,7 +55,7 @@ proptest! {
 
     #[test]
     fn arbitrary_bytes_never_panic_and_never_break_a_bound(
-        first in 0..17_u8,
+        first in 0..34_u8,
         mut bytes in prop::collection::vec(any::<u8>(), 0..400),
     ) {
         bytes.insert(0, first);
@@ -84,8 +97,61 @@ fn lists_may_be_as_long_as_their_bounds_and_no_longer() {
     let request = |length| Message::Request {
         pieces: vec![piece(u32::MAX, u32::MAX); length],
     };
+    let cancel = |length| Message::CancelRequest {
+        pieces: vec![piece(u32::MAX, u32::MAX); length],
+    };
+    let dropped = |length| Message::Dropped {
+        pieces: vec![piece(u32::MAX, u32::MAX); length],
+    };
+    let holds = |length| Message::Holds {
+        pieces: vec![u32::MAX; length],
+    };
+    let field = |length| Message::HoldsField {
+        first: u32::MAX - 7,
+        bits: vec![7; length],
+    };
+    let member = |addresses| Member {
+        device: DeviceId([7; 32]),
+        name: DeviceName::new(&"é".repeat(1000)),
+        pieces: u32::MAX,
+        complete: true,
+        links: u8::MAX,
+        age: u16::MAX,
+        addresses: vec!["[2001:db8::1]:65535".parse().unwrap(); addresses],
+    };
+    let members = |length, addresses| Message::Members {
+        members: vec![member(addresses); length],
+    };
+    let forward = |length| Message::Forward {
+        to: DeviceId([7; 32]),
+        sealed: vec![7; length],
+    };
+    let forwarded = |length| Message::Forwarded {
+        from: DeviceId([7; 32]),
+        sealed: vec![7; length],
+    };
     for (fits, too_many) in [
         (part(MANIFEST_PART), part(MANIFEST_PART + 1)),
+        (field(FIELD_PART), field(FIELD_PART + 1)),
+        (holds(REQUESTS_PER_MESSAGE), holds(REQUESTS_PER_MESSAGE + 1)),
+        (
+            cancel(REQUESTS_PER_MESSAGE),
+            cancel(REQUESTS_PER_MESSAGE + 1),
+        ),
+        (
+            dropped(REQUESTS_PER_MESSAGE),
+            dropped(REQUESTS_PER_MESSAGE + 1),
+        ),
+        (
+            members(MEMBERS_PER_MESSAGE, MEMBER_ADDRESSES),
+            members(MEMBERS_PER_MESSAGE + 1, 0),
+        ),
+        (
+            members(1, MEMBER_ADDRESSES),
+            members(1, MEMBER_ADDRESSES + 1),
+        ),
+        (forward(MAX_DATAGRAM), forward(MAX_DATAGRAM + 1)),
+        (forwarded(MAX_DATAGRAM), forwarded(MAX_DATAGRAM + 1)),
         (hashes(HASHES_PER_MESSAGE), hashes(HASHES_PER_MESSAGE + 1)),
         (
             request(REQUESTS_PER_MESSAGE),
@@ -96,6 +162,15 @@ fn lists_may_be_as_long_as_their_bounds_and_no_longer() {
         assert!(bytes.len() <= MAX_MESSAGE, "{}", bytes.len());
         assert_eq!(Message::decode(&bytes), Ok(fits));
         assert_eq!(Message::decode(&too_many.encode()), Err(WireError::TooMany));
+    }
+}
+
+#[test]
+fn a_bitfield_begins_at_a_whole_byte() {
+    for first in [1, 7, 9, u32::MAX] {
+        let bits = vec![1];
+        let message = Message::HoldsField { first, bits };
+        assert_eq!(Message::decode(&message.encode()), Err(WireError::TooMany));
     }
 }
 

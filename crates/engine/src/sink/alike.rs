@@ -16,7 +16,7 @@ use crate::source::Stamp;
 /// Files and folders of the destination that are looked at.
 const MAX_WALK: usize = 200_000;
 
-/// A wanted file that is not here as far as is known.
+/// A wanted file that is not known to be under its final name.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Missing {
     pub(super) entry: u32,
@@ -40,7 +40,7 @@ pub(super) struct Found {
     /// Whole, where they belong.
     pub(super) kept: Vec<(u32, Alike)>,
     /// Elsewhere: to be copied.
-    pub(super) elsewhere: Vec<(u32, Alike)>,
+    pub(super) elsewhere: Vec<(u32, PathBuf)>,
 }
 
 /// How far looking got, in bytes to be read.
@@ -82,11 +82,15 @@ impl Sink {
             let count = candidates.get(size).map_or(0, Vec::len);
             self.look_at(looking, size.saturating_mul(count as u64));
         }
+        let whole = self.whole.iter();
+        let twins: HashMap<Root, PathBuf> = whole
+            .filter_map(|(entry, path)| Some((self.file(*entry)?.1, path.clone())))
+            .collect();
         let mut found = Found::default();
         for (_, size) in sizes {
             let wanted = by_size.remove(&size).unwrap_or_default();
             let paths = candidates.remove(&size).unwrap_or_default();
-            self.match_size(size, wanted, paths, &mut found, looking);
+            self.match_size(size, wanted, paths, &twins, &mut found, looking);
             if self.is_cancelled() {
                 break;
             }
@@ -107,7 +111,7 @@ impl Sink {
                 }
             }
         }
-        if wanted.keys().all(|size| *size == 0) {
+        if wanted.values().flatten().all(|file| file.lacking == 0) {
             return candidates;
         }
         seen.extend(self.whole.values().cloned());
@@ -153,6 +157,7 @@ impl Sink {
         size: u64,
         mut wanted: Vec<Missing>,
         candidates: Vec<PathBuf>,
+        twins: &HashMap<Root, PathBuf>,
         found: &mut Found,
         looking: &mut Looking,
     ) {
@@ -179,6 +184,16 @@ impl Sink {
             }
             true
         });
+        // What lacks nothing is published, unless it was already.
+        wanted.retain(|file| file.lacking > 0);
+        // What is whole under another name of the share need not be read.
+        wanted.retain(|file| {
+            let twin = twins.get(&file.root);
+            if let Some(path) = twin {
+                found.elsewhere.push((file.entry, path.clone()));
+            }
+            twin.is_none()
+        });
         for path in &candidates {
             let known = |root: Root| {
                 let mut known = hashed.values().flatten();
@@ -195,7 +210,7 @@ impl Sink {
         for file in wanted {
             let mut known = hashed.values().flatten();
             if let Some(alike) = known.find(|alike| alike.hashes.root() == file.root) {
-                found.elsewhere.push((file.entry, alike.clone()));
+                found.elsewhere.push((file.entry, alike.path.clone()));
             }
         }
         self.looked(looking, size.saturating_mul(unread(&hashed)));

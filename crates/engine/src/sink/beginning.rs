@@ -4,7 +4,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use passalong_proto::safe_path::SafePath;
 use passalong_proto::tree::{FileHashes, PIECE_LEN, piece_count};
 
 use super::alike::{Alike, Looking, Missing};
-use super::handles::{allocated, is_own_file};
+use super::handles::allocated;
 use super::writing::Unfinished;
 use super::{Done, Held, Resumed, Sink, free_bytes};
 use crate::api::{Problem, ProblemCode};
@@ -101,7 +101,7 @@ impl Sink {
         rows
     }
 
-    fn check_root(&self, begun: bool) -> Result<(), Problem> {
+    pub(super) fn check_root(&self, begun: bool) -> Result<(), Problem> {
         let root = &self.plan.root;
         match fs::metadata(root) {
             Ok(metadata) if metadata.is_dir() => Ok(()),
@@ -135,7 +135,7 @@ impl Sink {
                     self.keep(row.entry, &row.path, now, &row.hashes);
                     present.insert(row.entry);
                     if row.boot.is_some() {
-                        self.record.add_unsettled(row.entry, row.path);
+                        self.record.add_unsettled(row.entry, row.path, now);
                     }
                     continue;
                 }
@@ -180,7 +180,7 @@ impl Sink {
             let path = self.partial_path(row.entry);
             let stamp = fs::symlink_metadata(&path)
                 .ok()
-                .filter(is_own_file)
+                .filter(Metadata::is_file)
                 .map(|metadata| Stamp::of(&metadata));
             let mut unfinished = Unfinished::new(path, Arc::clone(&row.hashes));
             let same = row.path == unfinished.path && stamp.is_some_and(|now| row.stamp.still(now));
@@ -212,16 +212,13 @@ impl Sink {
         }
     }
 
-    /// Wanted files of which something is not here.
+    /// Wanted files that are not known to be under their final names.
     fn missing(&self, present: &HashSet<u32>) -> Vec<Missing> {
         let wanted = self.plan.wanted.iter().filter(|e| !present.contains(e));
         wanted
             .filter_map(|&entry| {
                 let (size, root) = self.file(entry)?;
                 let unfinished = self.unfinished.get(&entry);
-                if unfinished.is_some_and(|file| file.held.is_full()) {
-                    return None;
-                }
                 let held = unfinished.map_or(0, |file| u64::from(file.held.count()));
                 Some(Missing {
                     entry,
@@ -310,17 +307,17 @@ impl Sink {
     /// how much that was. What cannot be copied is fetched.
     fn copy_alike(
         &mut self,
-        elsewhere: Vec<(u32, Alike)>,
+        elsewhere: Vec<(u32, PathBuf)>,
         present: &mut HashSet<u32>,
     ) -> Result<u32, Problem> {
         let mut copied = 0;
-        for (entry, alike) in elsewhere {
+        for (entry, path) in elsewhere {
             if self.is_cancelled() {
                 break;
             }
             let copy = self.partial.join(format!("{entry}.copy"));
-            match self.copy(&alike, &copy) {
-                Ok(true) => {}
+            let hashes = match self.copy(&path, &copy) {
+                Ok(hashes) if Some((hashes.size(), hashes.root())) == self.file(entry) => hashes,
                 outcome => {
                     if let Err(error) = outcome {
                         tracing::warn!(%error, entry, "a file that is here could not be copied");
@@ -329,11 +326,11 @@ impl Sink {
                     let _ = fs::remove_file(&copy);
                     continue;
                 }
-            }
+            };
             self.unfinished.remove(&entry);
             self.handles.close(entry);
             let boot = Some(self.record.boot());
-            self.publish(entry, &copy, alike.hashes, boot)?;
+            self.publish(entry, &copy, Arc::new(hashes), boot)?;
             // Absent unless some pieces of it had come before.
             let _ = fs::remove_file(self.partial_path(entry));
             present.insert(entry);
@@ -342,19 +339,14 @@ impl Sink {
         Ok(copied)
     }
 
-    /// Copies a file as the system does it best and reads the copy back: false
-    /// if it is not what was found.
-    fn copy(&self, alike: &Alike, to: &Path) -> io::Result<bool> {
-        let from = File::open(&alike.path)?;
-        if Stamp::of(&from.metadata()?) != alike.stamp {
-            return Ok(false);
-        }
+    /// Copies a file as the system does it best, and reads the copy back.
+    fn copy(&self, from: &Path, to: &Path) -> io::Result<FileHashes> {
+        let from = File::open(from)?;
         let mut options = OpenOptions::new();
         options.create_new(true).write(true);
         let mut file = options.open(to)?;
         while !self.is_cancelled() && io::copy(&mut (&from).take(COPY_RUN), &mut file)? > 0 {}
-        let hashes = self.hash(&mut File::open(to)?, |_| {})?;
-        Ok(!self.is_cancelled() && hashes == *alike.hashes)
+        self.hash(&mut File::open(to)?, |_| {})
     }
 
     /// Publishes what needs nothing more: empty files, and files whose last

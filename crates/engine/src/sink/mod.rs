@@ -14,6 +14,8 @@ mod handles;
 mod held;
 mod placing;
 mod record;
+#[cfg(test)]
+mod tests;
 mod writing;
 
 use std::collections::{HashMap, HashSet};
@@ -106,9 +108,9 @@ pub(crate) struct Plan {
     pub(crate) look_only: bool,
 }
 
-/// Starts a thread that does the disk work of one transfer. It ends when the
-/// sender of jobs is dropped; by the time the results end, everything that is
-/// here is written down.
+/// Starts a thread that does the disk work of one transfer, after one that did so
+/// before has come to its end. It ends when the sender of jobs is dropped; by the
+/// time the results end, everything that is here is written down.
 pub(crate) fn start(
     plan: Plan,
     cancelled: Arc<AtomicBool>,
@@ -118,11 +120,15 @@ pub(crate) fn start(
     std::thread::Builder::new()
         .name("passalong-disk".to_owned())
         .spawn(move || {
+            let turn = plan.store.writer(&plan.id);
             let mut sink = Sink::new(plan, done, cancelled);
-            if let Err(problem) = sink.run(&work) {
+            let outcome = sink.run(&work);
+            sink.write_down();
+            if let Err(problem) = outcome {
                 sink.tell(Done::Failed(problem));
             }
-            sink.close();
+            drop(turn);
+            sink.settle();
         })?;
     Ok((jobs, results))
 }

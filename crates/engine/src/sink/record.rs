@@ -4,10 +4,12 @@
 
 use std::collections::HashSet;
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::{Done, Sink};
+use crate::source::Stamp;
 use crate::store::StoredFile;
 
 /// Least time between two writings.
@@ -26,7 +28,7 @@ pub(super) struct Record {
     touched: HashSet<u32>,
     written: Option<Instant>,
     /// Files that were written to and may be in the system's memory only.
-    unsettled: Vec<(u32, PathBuf)>,
+    unsettled: Vec<(u32, PathBuf, Stamp)>,
     /// A failure was told already.
     failed: bool,
 }
@@ -77,14 +79,15 @@ impl Record {
     pub(super) fn add_whole(&mut self, file: StoredFile) {
         self.touched.remove(&file.entry);
         if file.boot.is_some() {
-            self.unsettled.push((file.entry, file.path.clone()));
+            self.unsettled
+                .push((file.entry, file.path.clone(), file.stamp));
         }
         self.whole.push(file);
     }
 
     /// A file that was written down already may be in the system's memory only.
-    pub(super) fn add_unsettled(&mut self, entry: u32, path: PathBuf) {
-        self.unsettled.push((entry, path));
+    pub(super) fn add_unsettled(&mut self, entry: u32, path: PathBuf, stamp: Stamp) {
+        self.unsettled.push((entry, path, stamp));
     }
 
     /// There is nothing to say about a file any more.
@@ -137,26 +140,22 @@ impl Sink {
         })
     }
 
-    /// Writes down what is left, then waits for the disk, but not for long.
-    pub(super) fn close(&mut self) {
-        if self.record.due().is_some() {
-            self.write_down();
-        }
+    /// Waits for the disk, but not for long.
+    pub(super) fn settle(&mut self) {
         self.handles.close_all();
         let started = Instant::now();
         let unfinished = self
             .unfinished
             .iter()
-            .filter(|(_, unfinished)| unfinished.boot.is_some() && !unfinished.suspect)
-            .map(|(entry, unfinished)| (*entry, unfinished.path.clone()));
-        let unsettled: Vec<_> = unfinished
+            .filter(|(_, unfinished)| unfinished.boot.is_some())
+            .filter_map(|(entry, unfinished)| {
+                Some((*entry, unfinished.path.clone(), unfinished.stamp?))
+            });
+        let settled: Vec<(u32, Stamp)> = unfinished
             .chain(std::mem::take(&mut self.record.unsettled))
-            .collect();
-        let settled: Vec<u32> = unsettled
-            .into_iter()
             .take_while(|_| started.elapsed() < SETTLE)
-            .filter(|(_, path)| settle(path).is_ok())
-            .map(|(entry, _)| entry)
+            .filter(|(_, path, stamp)| settle(path, *stamp).is_ok())
+            .map(|(entry, _, stamp)| (entry, stamp))
             .collect();
         if !settled.is_empty()
             && let Err(problem) = self.plan.store.settle_files(&self.plan.id, &settled)
@@ -181,9 +180,11 @@ impl Sink {
     }
 }
 
-fn settle(path: &std::path::Path) -> std::io::Result<()> {
-    if !fs::symlink_metadata(path)?.is_file() {
-        return Err(std::io::ErrorKind::NotFound.into());
+/// Waits until the disk has all of a file that is as it was left.
+fn settle(path: &Path, stamp: Stamp) -> io::Result<()> {
+    let metadata = fs::symlink_metadata(path)?;
+    if !metadata.is_file() || Stamp::of(&metadata) != stamp {
+        return Err(io::ErrorKind::NotFound.into());
     }
     File::open(path)?.sync_all()
 }

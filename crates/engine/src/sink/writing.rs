@@ -10,7 +10,7 @@ use std::sync::Arc;
 use passalong_proto::tree::{FileHashes, PIECE_LEN, piece_count, piece_len};
 use passalong_proto::wire::PieceRef;
 
-use super::handles::is_own_file;
+use super::handles::has_other_names;
 use super::{Done, Held, Sink};
 use crate::api::{Problem, ProblemCode};
 use crate::source::{Place, Stamp};
@@ -90,7 +90,7 @@ impl Sink {
         let size = unfinished.hashes.size();
         let mut held = Held::none(piece_count(size));
         let stamp = match fs::symlink_metadata(&unfinished.path) {
-            Ok(metadata) if is_own_file(&metadata) => {
+            Ok(metadata) if metadata.is_file() => {
                 let mut file = File::open(&unfinished.path)?;
                 let stamp = Stamp::of(&file.metadata()?);
                 let mut buffer = vec![0; PIECE_LEN as usize];
@@ -151,7 +151,10 @@ impl Sink {
             self.handles
                 .file(entry, &unfinished.path)
                 .and_then(|file| write(unfinished, file, index, bytes))
-                .map_err(|error| Problem::disk(&self.plan.root, &error))?;
+                .map_err(|error| match error.kind() {
+                    io::ErrorKind::NotFound => Problem::disk(&unfinished.path, &error),
+                    _ => Problem::disk(&self.plan.root, &error),
+                })?;
             unfinished.held.insert(index);
             unfinished.boot = Some(boot);
             self.record.touch(entry);
@@ -171,12 +174,16 @@ impl Sink {
         };
         let path = unfinished.path.clone();
         let failed = |error: io::Error| Problem::disk(&path, &error);
+        let metadata = fs::symlink_metadata(&path);
         let sound = !unfinished.suspect
-            && fs::symlink_metadata(&path).is_ok_and(|metadata| {
-                is_own_file(&metadata) && unfinished.stamp == Some(Stamp::of(&metadata))
+            && metadata.as_ref().is_ok_and(|metadata| {
+                metadata.is_file() && unfinished.stamp == Some(Stamp::of(metadata))
             });
-        if !sound {
+        if !sound || metadata.is_ok_and(|metadata| has_other_names(&metadata)) {
+            // Opened again, it is parted from what else it may be.
             self.handles.close(entry);
+        }
+        if !sound {
             self.verify(&mut unfinished, |_| {}).map_err(failed)?;
             if self.is_cancelled() {
                 self.unfinished.insert(entry, unfinished);
@@ -185,6 +192,7 @@ impl Sink {
             if !unfinished.held.is_full() {
                 self.unfinished.insert(entry, unfinished);
                 self.record.touch(entry);
+                self.check_root(true)?;
                 return Err(meddled(&path));
             }
         }
@@ -234,7 +242,7 @@ fn meddled(path: &Path) -> Problem {
     Problem::new(
         ProblemCode::Disk,
         format!(
-            "{} was changed by something else while it was being written.",
+            "{} was changed or removed by something else while it was being written.",
             path.display()
         ),
         "Leave the hidden folder of unfinished files alone and try again: what is right of it is kept.",

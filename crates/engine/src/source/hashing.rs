@@ -264,3 +264,94 @@ fn file_hashes(
     let root = root_of(item.stamp.size(), &hashes).ok_or("it cannot be read")?;
     Ok((root, hashes.into()))
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::fs;
+
+    use passalong_proto::wire::PieceRef;
+
+    use super::*;
+    use crate::source::{Reader, find};
+
+    /// Offers a folder with what was recorded of it.
+    fn offer(dir: &Path, recorded: Vec<Hashed>) -> (Offered, u64) {
+        let progress = HashProgress::default();
+        let found = find(&[dir.to_owned()], &progress.cancelled).unwrap();
+        let offered = hash(found, recorded, &progress);
+        (offered, progress.done.into_inner())
+    }
+
+    fn roots(offered: &Offered) -> Vec<Root> {
+        let hashed = offered.hashed.iter();
+        hashed.map(|hashed| hashed.root).collect()
+    }
+
+    fn set_modified(path: &Path, time: std::time::SystemTime) {
+        let file = File::options().write(true).open(path).unwrap();
+        file.set_modified(time).unwrap();
+    }
+
+    #[test]
+    fn files_that_are_as_recorded_are_not_read_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let (large, small) = (dir.path().join("large"), dir.path().join("small"));
+        fs::write(&large, vec![1; 3 * PIECE_LEN as usize + 7]).unwrap();
+        fs::write(&small, b"small").unwrap();
+        let (first, _) = offer(dir.path(), Vec::new());
+        for (path, bytes) in [
+            (&large, vec![2; 3 * PIECE_LEN as usize + 7]),
+            (&small, b"other".to_vec()),
+        ] {
+            let modified = fs::metadata(path).unwrap().modified().unwrap();
+            fs::write(path, bytes).unwrap();
+            set_modified(path, modified);
+        }
+        let (second, done) = offer(dir.path(), first.hashed.clone());
+        assert_eq!(second.hashed, first.hashed);
+        assert_eq!(second.entries, first.entries);
+        assert_eq!(done, 3 * PIECE_LEN + 7 + 5);
+        assert_eq!(second.shelf.hashes(1).unwrap().len(), 4);
+        // Without the record, what lies there now is hashed.
+        let (fresh, _) = offer(dir.path(), Vec::new());
+        assert_eq!(fresh.hashed.len(), 2);
+        assert!(
+            roots(&fresh)
+                .iter()
+                .all(|root| !roots(&first).contains(root))
+        );
+    }
+
+    #[test]
+    fn a_file_that_changed_since_it_was_recorded_is_hashed_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let (changed, kept) = (dir.path().join("a"), dir.path().join("b"));
+        fs::write(&changed, b"before").unwrap();
+        fs::write(&kept, b"stays").unwrap();
+        let (first, _) = offer(dir.path(), Vec::new());
+        fs::write(&changed, b"after!").unwrap();
+        set_modified(&changed, std::time::SystemTime::UNIX_EPOCH);
+        let (second, _) = offer(dir.path(), first.hashed.clone());
+        assert_eq!(roots(&second)[0], single_piece_root(b"after!"));
+        assert_eq!(second.hashed[1], first.hashed[1]);
+        let piece = PieceRef { entry: 1, piece: 0 };
+        let read = second.shelf.read(&mut Reader::default(), piece);
+        assert_eq!(read.unwrap(), b"after!");
+    }
+
+    #[test]
+    fn records_follow_the_path_and_not_the_place_in_the_list() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("b"), b"second").unwrap();
+        let (first, _) = offer(dir.path(), Vec::new());
+        fs::write(dir.path().join("a"), b"a first").unwrap();
+        let (second, _) = offer(dir.path(), first.hashed);
+        assert_eq!(
+            roots(&second),
+            [single_piece_root(b"a first"), single_piece_root(b"second")]
+        );
+        let entries: Vec<u32> = second.hashed.iter().map(|hashed| hashed.entry).collect();
+        assert_eq!(entries, [1, 2]);
+    }
+}

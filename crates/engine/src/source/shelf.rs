@@ -97,6 +97,16 @@ impl Shelf {
         piece: PieceRef,
     ) -> Result<Vec<u8>, SourceProblem> {
         let place = self.place(piece.entry).ok_or(SourceProblem::Vanished)?;
+        self.read_at(place, reader, piece)
+    }
+
+    /// Reads from `place`, or from where the file is now if it is not there.
+    fn read_at(
+        &self,
+        place: Arc<Place>,
+        reader: &mut Reader,
+        piece: PieceRef,
+    ) -> Result<Vec<u8>, SourceProblem> {
         let mut outcome = reader.read(&place, piece);
         if outcome.is_err() {
             // It may have been given its final name a moment ago.
@@ -164,5 +174,144 @@ impl Open {
             }
             _ => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    const PIECE: usize = PIECE_LEN as usize;
+
+    fn place(path: &Path, stamp: bool) -> Place {
+        Place {
+            path: path.to_owned(),
+            size: 2 * PIECE_LEN,
+            stamp: stamp.then(|| Stamp::of(&fs::metadata(path).unwrap())),
+            hashes: Arc::new([PieceHash([1; 32]), PieceHash([2; 32])]),
+        }
+    }
+
+    fn piece(piece: u32) -> PieceRef {
+        PieceRef { entry: 1, piece }
+    }
+
+    /// A file of a piece of ones and a piece of twos.
+    fn write(path: &Path) {
+        fs::write(path, [vec![1; PIECE], vec![2; PIECE]].concat()).unwrap();
+    }
+
+    #[test]
+    fn nothing_can_be_read_before_it_is_put_there_or_after_it_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        write(&path);
+        let shelf = Shelf::empty(2);
+        let mut reader = Reader::default();
+        let missing = Err(SourceProblem::Vanished);
+        assert_eq!(shelf.read(&mut reader, piece(0)), missing);
+        shelf.put(1, place(&path, true));
+        shelf.put(7, place(&path, true));
+        assert_eq!(shelf.hashes(1).unwrap().len(), 2);
+        assert!(shelf.hashes(0).is_none() && shelf.hashes(7).is_none());
+        assert_eq!(shelf.read(&mut reader, piece(1)), Ok(vec![2; PIECE]));
+        shelf.remove(1);
+        assert_eq!(shelf.read(&mut reader, piece(1)), missing);
+    }
+
+    #[test]
+    fn a_file_that_is_moved_while_it_is_read_goes_on_being_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let (old, new) = (dir.path().join("0.part"), dir.path().join("final"));
+        write(&old);
+        let shelf = Shelf::empty(2);
+        shelf.put(1, place(&old, false));
+        let mut open = Reader::default();
+        assert_eq!(shelf.read(&mut open, piece(0)), Ok(vec![1; PIECE]));
+        let moved = shelf.put_moved(1, || {
+            fs::rename(&old, &new)?;
+            Ok(place(&new, true))
+        });
+        assert_eq!(moved.unwrap().path, new);
+        for mut reader in [open, Reader::default()] {
+            assert_eq!(shelf.read(&mut reader, piece(1)), Ok(vec![2; PIECE]));
+        }
+    }
+
+    #[test]
+    fn whoever_finds_the_old_path_gone_looks_the_place_up_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let (old, new) = (dir.path().join("0.part"), dir.path().join("final"));
+        write(&old);
+        let shelf = Shelf::empty(2);
+        shelf.put(1, place(&old, false));
+        let looked_up = shelf.place(1).unwrap();
+        fs::rename(&old, &new).unwrap();
+        shelf.put(1, place(&new, true));
+        let read = shelf.read_at(looked_up, &mut Reader::default(), piece(1));
+        assert_eq!(read, Ok(vec![2; PIECE]));
+    }
+
+    #[test]
+    fn a_move_that_fails_changes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        write(&path);
+        let shelf = Shelf::empty(2);
+        shelf.put(1, place(&path, true));
+        let failed = shelf.put_moved(1, || Err(io::ErrorKind::StorageFull.into()));
+        assert!(failed.is_err());
+        let read = shelf.read(&mut Reader::default(), piece(0));
+        assert_eq!(read, Ok(vec![1; PIECE]));
+    }
+
+    #[test]
+    fn a_hashed_file_that_changed_is_not_handed_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        write(&path);
+        let shelf = Shelf::empty(2);
+        shelf.put(1, place(&path, true));
+        let mut reader = Reader::default();
+        assert_eq!(shelf.read(&mut reader, piece(0)), Ok(vec![1; PIECE]));
+        File::options()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .set_len(PIECE_LEN)
+            .unwrap();
+        for mut reader in [reader, Reader::default()] {
+            let changed = Err(SourceProblem::Changed);
+            assert_eq!(shelf.read(&mut reader, piece(0)), changed);
+        }
+    }
+
+    #[test]
+    fn a_partial_file_that_ends_before_the_piece_is_told_as_changed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("0.part");
+        fs::write(&path, vec![1; PIECE + 5]).unwrap();
+        let shelf = Shelf::empty(2);
+        shelf.put(1, place(&path, false));
+        let mut reader = Reader::default();
+        let changed = Err(SourceProblem::Changed);
+        assert_eq!(shelf.read(&mut reader, piece(1)), changed);
+        assert_eq!(shelf.read(&mut reader, piece(0)), Ok(vec![1; PIECE]));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_in_the_place_of_a_file_is_a_change() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, link) = (dir.path().join("a"), dir.path().join("link"));
+        write(&path);
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        let shelf = Shelf::empty(2);
+        shelf.put(1, place(&link, true));
+        let read = shelf.read(&mut Reader::default(), piece(0));
+        assert_eq!(read, Err(SourceProblem::Changed));
     }
 }

@@ -80,13 +80,16 @@ impl Store {
         })
     }
 
-    /// The bytes of these files are on the disk for certain.
-    pub(crate) fn settle_files(&self, id: &str, entries: &[u32]) -> Result<(), Problem> {
+    /// The bytes that these files had at these stamps are on the disk for certain.
+    pub(crate) fn settle_files(&self, id: &str, files: &[(u32, Stamp)]) -> Result<(), Problem> {
         self.change(|connection| {
-            let mut update = connection
-                .prepare_cached("UPDATE file SET boot = NULL WHERE download = ?1 AND entry = ?2")?;
-            for entry in entries {
-                update.execute(params![id, entry])?;
+            let mut update = connection.prepare_cached(
+                "UPDATE file SET boot = NULL
+                 WHERE download = ?1 AND entry = ?2 AND size = ?3 AND modified = ?4",
+            )?;
+            for (entry, stamp) in files {
+                let (size, modified) = encode_stamp(*stamp);
+                update.execute(params![id, entry, size, modified])?;
             }
             Ok(())
         })

@@ -19,6 +19,7 @@ mod history;
 mod people;
 mod schema;
 mod shares;
+mod writer;
 
 use std::fs::File;
 use std::path::Path;
@@ -40,6 +41,7 @@ const FILE: &str = "passalong.sqlite";
 /// The open data folder.
 pub(crate) struct Store {
     connection: Mutex<Connection>,
+    writers: writer::Writers,
     _lock: File,
 }
 
@@ -70,6 +72,7 @@ impl Store {
         };
         let store = Store {
             connection: Mutex::new(connection),
+            writers: writer::Writers::default(),
             _lock: lock,
         };
         Ok((store, told))

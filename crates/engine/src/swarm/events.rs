@@ -341,6 +341,10 @@ impl Swarm {
     }
 
     fn fetched(&mut self, event: FetchEvent) {
+        if matches!(event, FetchEvent::Listed) {
+            // Others are met while the person looks at the list.
+            self.membership.set_active(!self.one_person);
+        }
         self.happenings.push_back(Happening::Fetched(event));
     }
 

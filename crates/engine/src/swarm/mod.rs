@@ -262,15 +262,19 @@ impl Swarm {
         self.started.elapsed()
     }
 
-    /// Answers knocks from now on, and says so on the local network.
+    /// Answers knocks from now on.
     pub(crate) fn answer_knocks(&mut self) {
-        let secret = self.invite.secret;
         if !self.answering {
             self.answering = true;
             self.context
                 .post
-                .register(secret, self.visit_sender.clone());
+                .register(self.invite.secret, self.visit_sender.clone());
         }
+    }
+
+    /// Says on the local network that knocks are answered here.
+    pub(crate) fn announce(&mut self) {
+        let secret = self.invite.secret;
         if !self.announced
             && let Some(lan) = self.context.lan()
         {

@@ -42,9 +42,17 @@ impl Transfer {
         }
     }
 
-    /// Whether others are let in.
+    /// Whether others are let in: members meet while the person looks at the
+    /// list, and everybody passes on what they have while they fetch the rest.
     pub(super) fn serves(&self) -> bool {
-        self.pass_on && !self.stopped && self.accepted.is_some() && !self.swarm.is_for_one_person()
+        let wants = match self.view.state {
+            TransferState::Done { .. } => self.pass_on,
+            _ => !self.is_over(),
+        };
+        wants
+            && !self.stopped
+            && self.swarm.fetch().manifest().is_some()
+            && !self.swarm.is_for_one_person()
     }
 
     /// Lets others in, or not, as the person and the sharer want it.
@@ -52,6 +60,10 @@ impl Transfer {
         let serves = self.serves();
         if serves {
             self.swarm.answer_knocks();
+        }
+        // Found by newcomers are those who have something.
+        if serves && self.accepted.is_some() {
+            self.swarm.announce();
         } else {
             self.swarm.withdraw();
         }
@@ -89,6 +101,7 @@ impl Transfer {
                 self.show_list();
                 if self.accepted.is_none() && !self.is_over() {
                     self.set(TransferState::Offered);
+                    self.open_or_close();
                 }
             }
             FetchEvent::Outdated => {

@@ -26,7 +26,11 @@ impl Scheduler {
         if let Some(order) = self.next_cancel() {
             return Some(order);
         }
-        if self.paused || *budget == 0 {
+        if self.paused {
+            return None;
+        }
+        if *budget == 0 {
+            self.stirred = true;
             return None;
         }
         if std::mem::take(&mut self.stirred) {
@@ -40,12 +44,11 @@ impl Scheduler {
                 return None;
             }
             let pieces = self.ask(peer, now, budget);
+            if pieces.len() == REQUESTS_PER_MESSAGE {
+                self.round.push(peer);
+            }
             if !pieces.is_empty() {
                 return Some(Order::Request { peer, pieces });
-            }
-            if *budget == 0 {
-                self.stirred = true;
-                return None;
             }
             self.idle.push(peer);
         }
@@ -149,7 +152,7 @@ impl Scheduler {
             .map(|request| request.piece)
             .collect();
         let mut room = peer.room(now);
-        let mut cursor = self.rarity.start();
+        let mut cursor = self.rarity.start(peer.run);
         while pieces.len() < REQUESTS_PER_MESSAGE
             && peer.requests.len() < MAX_OUTSTANDING
             && *budget > 0
@@ -168,6 +171,7 @@ impl Scheduler {
                 continue;
             }
             peer.ask(piece, length, now);
+            peer.run = Some(piece + 1);
             self.rarity.remove(piece);
             self.states[piece as usize] = PieceState::Requested;
             self.owners.insert(piece, Owners::one(key));

@@ -1,5 +1,8 @@
 //! Missing pieces in the order in which they are worth asking for: the rarest
-//! first, equally rare ones from a place of one's own onwards and around.
+//! first, equally rare ones in runs, one run for each peer. The first runs begin at
+//! a place of one's own; a run goes on until it meets a piece that is not there to
+//! be asked for, and the next begins at random. So a file is read in order where
+//! that costs nothing, and two who fetch from one source part wherever they meet.
 //!
 //! Invariant: a missing piece is in exactly one level, that of its copies.
 
@@ -23,15 +26,21 @@ pub(super) struct Rarity {
     levels: Vec<Level>,
     /// All of them.
     missing: PieceSet,
-    /// Where to begin among equally rare pieces.
+    /// Where the first run begins.
     origin: u32,
+    /// Runs that were broken off.
+    broken: u64,
 }
 
 /// How far a search through the missing pieces has come.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cursor {
     level: usize,
+    /// Where the run goes on.
+    run: u32,
     at: u32,
+    /// Where the search through this level began, if not with the run.
+    began: Option<u32>,
     wrapped: bool,
 }
 
@@ -44,10 +53,11 @@ impl Rarity {
             levels: Vec::new(),
             missing: PieceSet::none(count),
             origin,
+            broken: 0,
         }
     }
 
-    /// Where equally rare pieces begin.
+    /// Where the first run begins.
     pub(super) fn origin(&self) -> u32 {
         self.origin
     }
@@ -120,36 +130,54 @@ impl Rarity {
         was
     }
 
-    /// Where a search begins.
-    pub(super) fn start(&self) -> Cursor {
+    /// Where a search begins that goes on with a run, or with a first one.
+    pub(super) fn start(&self, run: Option<u32>) -> Cursor {
+        let run = run.unwrap_or(self.origin);
         Cursor {
             level: 0,
-            at: self.origin,
+            run,
+            at: run,
+            began: None,
             wrapped: false,
         }
     }
 
     /// The next missing piece that is in `held`.
-    pub(super) fn next(&self, held: &PieceSet, cursor: &mut Cursor) -> Option<u32> {
+    pub(super) fn next(&mut self, held: &PieceSet, cursor: &mut Cursor) -> Option<u32> {
         while let Some(level) = self.levels.get(cursor.level) {
             if level.count > 0 {
-                if !cursor.wrapped {
-                    if let Some(piece) = level.pieces.next_common(held, cursor.at) {
-                        cursor.at = piece + 1;
-                        return Some(piece);
-                    }
-                    cursor.wrapped = true;
-                    cursor.at = 0;
+                let found = level.pieces.next_common(held, cursor.at);
+                if found == Some(cursor.at) {
+                    cursor.at += 1;
+                    return found;
                 }
-                let piece = level.pieces.next_common(held, cursor.at);
-                if let Some(piece) = piece.filter(|piece| *piece < self.origin) {
+                let (found, began) = match cursor.began {
+                    Some(began) => (found, began),
+                    None => {
+                        self.broken += 1;
+                        let lot = mixed(u64::from(self.origin) + (self.broken << 32));
+                        let found = level.pieces.some_common(held, lot);
+                        let began = found.unwrap_or(0);
+                        cursor.began = Some(began);
+                        (found, began)
+                    }
+                };
+                let around = || level.pieces.next_common(held, 0);
+                let found = match found {
+                    None if !cursor.wrapped => {
+                        cursor.wrapped = true;
+                        around()
+                    }
+                    found => found,
+                };
+                if let Some(piece) = found.filter(|piece| !cursor.wrapped || *piece < began) {
                     cursor.at = piece + 1;
                     return Some(piece);
                 }
             }
             *cursor = Cursor {
                 level: cursor.level + 1,
-                ..self.start()
+                ..self.start(Some(cursor.run))
             };
         }
         None
@@ -169,4 +197,13 @@ impl Rarity {
             self.insert(piece);
         }
     }
+}
+
+/// A random number for each seed: SplitMix64's finaliser, so that seeds next to
+/// each other part.
+pub(super) fn mixed(seed: u64) -> u64 {
+    let mut mixed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
 }

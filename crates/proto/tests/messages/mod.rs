@@ -3,10 +3,12 @@
 // Each test file takes what it needs.
 #![allow(dead_code)]
 
+use passalong_proto::keys::DeviceId;
+use passalong_proto::knock::{DeviceName, MAX_DATAGRAM};
 use passalong_proto::tree::PieceHash;
 use passalong_proto::wire::{
-    Farewell, HASHES_PER_MESSAGE, MANIFEST_PART, Message, PieceRef, REQUESTS_PER_MESSAGE,
-    SourceProblem,
+    FIELD_PART, Farewell, HASHES_PER_MESSAGE, MANIFEST_PART, MEMBER_ADDRESSES, MEMBERS_PER_MESSAGE,
+    Member, Message, PieceRef, REQUESTS_PER_MESSAGE, SourceProblem,
 };
 use proptest::prelude::*;
 
@@ -35,6 +37,8 @@ fn farewell() -> impl Strategy<Value = Farewell> {
         Just(Farewell::Version),
         Just(Farewell::Protocol),
         Just(Farewell::Taken),
+        Just(Farewell::Crowded),
+        Just(Farewell::Corrupt),
     ]
 }
 
@@ -52,6 +56,57 @@ fn pieces() -> impl Strategy<Value = Vec<PieceRef>> {
     let few = prop::collection::vec(piece_ref(), 0..20);
     let most = piece_ref().prop_map(|piece| vec![piece; REQUESTS_PER_MESSAGE]);
     prop_oneof![4 => few, 1 => most]
+}
+
+fn numbers() -> impl Strategy<Value = Vec<u32>> {
+    let few = prop::collection::vec(index(), 0..20);
+    let most = index().prop_map(|piece| vec![piece; REQUESTS_PER_MESSAGE]);
+    prop_oneof![8 => few, 1 => most]
+}
+
+/// Part of a bitfield, now and then of the pieces that there are.
+fn field() -> impl Strategy<Value = (u32, Vec<u8>)> {
+    let first = prop_oneof![6 => Just(0), 1 => (0..u32::MAX / 8).prop_map(|byte| byte * 8)];
+    let bits = prop_oneof![
+        8 => prop::collection::vec(any::<u8>(), 1),
+        4 => prop::collection::vec(any::<u8>(), 0..9),
+        1 => any::<u8>().prop_map(|byte| vec![byte; FIELD_PART]),
+    ];
+    (first, bits)
+}
+
+fn member() -> impl Strategy<Value = Member> {
+    let address = any::<std::net::SocketAddr>().prop_map(|address| match address {
+        // Scope and flow are not told to others.
+        std::net::SocketAddr::V6(v6) => (*v6.ip(), v6.port()).into(),
+        v4 => v4,
+    });
+    let addresses = prop::collection::vec(address, 0..=MEMBER_ADDRESSES);
+    let counts = (any::<u32>(), any::<bool>(), any::<u8>(), any::<u16>());
+    (any::<[u8; 32]>(), "\\PC{0,20}", counts, addresses).prop_map(
+        |(device, name, (pieces, complete, links, age), addresses)| Member {
+            device: DeviceId(device),
+            name: DeviceName::new(&name),
+            pieces,
+            complete,
+            links,
+            age,
+            addresses,
+        },
+    )
+}
+
+fn members() -> impl Strategy<Value = Vec<Member>> {
+    let few = prop::collection::vec(member(), 0..5);
+    let most = member().prop_map(|member| vec![member; MEMBERS_PER_MESSAGE]);
+    prop_oneof![8 => few, 1 => most]
+}
+
+fn sealed() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        8 => prop::collection::vec(any::<u8>(), 0..50),
+        1 => any::<u8>().prop_map(|byte| vec![byte; MAX_DATAGRAM]),
+    ]
 }
 
 /// What a sharer sends, sense or not.
@@ -82,6 +137,19 @@ pub(crate) fn of_a_sharer() -> BoxedStrategy<Message> {
         }),
         2 => (index(), reason())
             .prop_map(|(entry, reason)| Message::Unavailable { entry, reason }),
+        1 => (any::<[u8; 32]>(), any::<u64>(), any::<bool>()).prop_map(
+            |(hash, edition, one_person)| Message::Listed { hash, edition, one_person }
+        ),
+        1 => (any::<[u8; 32]>(), signature()).prop_map(|(public_key, signature)| {
+            Message::Sharer { public_key, signature: signature.into() }
+        }),
+        1 => Just(Message::HoldsAll),
+        2 => field().prop_map(|(first, bits)| Message::HoldsField { first, bits }),
+        2 => numbers().prop_map(|pieces| Message::Holds { pieces }),
+        2 => Just(Message::Unchoke),
+        1 => Just(Message::Choke),
+        1 => index().prop_map(|entry| Message::NoHashes { entry }),
+        2 => pieces().prop_map(|pieces| Message::Dropped { pieces }),
     ]
     .boxed()
 }
@@ -95,6 +163,9 @@ pub(crate) fn of_a_receiver() -> BoxedStrategy<Message> {
         4 => index().prop_map(|entry| Message::WantHashes { entry }),
         8 => pieces().prop_map(|pieces| Message::Request { pieces }),
         2 => amount.prop_map(|bytes| Message::Progress { bytes }),
+        1 => Just(Message::WantManifest),
+        1 => any::<bool>().prop_map(|wants| Message::Interest { wants }),
+        4 => pieces().prop_map(|pieces| Message::CancelRequest { pieces }),
     ]
     .boxed()
 }
@@ -112,6 +183,18 @@ pub(crate) fn any_message() -> BoxedStrategy<Message> {
         1 => Just(Message::Cancel),
         1 => Just(Message::Complete),
         1 => farewell().prop_map(|reason| Message::Bye { reason }),
+        2 => members().prop_map(|members| Message::Members { members }),
+        1 => (any::<[u8; 32]>(), sealed()).prop_map(|(to, sealed)| Message::Forward {
+            to: DeviceId(to),
+            sealed,
+        }),
+        1 => (any::<[u8; 32]>(), sealed()).prop_map(|(from, sealed)| Message::Forwarded {
+            from: DeviceId(from),
+            sealed,
+        }),
+        1 => (any::<[u8; 32]>(), signature()).prop_map(|(public_key, signature)| {
+            Message::Stopped { public_key, signature: signature.into() }
+        }),
     ]
     .boxed()
 }
