@@ -16,7 +16,7 @@ use passalong_proto::wire::{
     Farewell, MAX_OUTSTANDING, MEMBERS_PER_MESSAGE, Member, Message, PieceRef,
     REQUESTS_PER_MESSAGE, SourceProblem,
 };
-use passalong_tests::offering::Offering;
+use passalong_tests::offering::{Offering, parts};
 use passalong_tests::raw::{RawLink, RawPeer, dead_offer};
 use passalong_tests::{Person, bytes, is_over, tree};
 
@@ -204,8 +204,20 @@ async fn claims_that_come_before_the_list_are_judged_by_the_list() {
     let link = mallory.answer(&secret).await;
     link.greet().await;
     let pieces = vec![0, 5_000_000];
+    let signed = offering.signed();
     link.send(&Message::Holds { pieces }).await;
-    offering.list(&link).await;
+    link.send(&Message::Listed {
+        hash: *blake3::hash(&signed.bytes).as_bytes(),
+        edition: 1,
+        one_person: false,
+    })
+    .await;
+    link.heard("the list to be asked for", |message| {
+        matches!(message, Message::WantManifest).then_some(())
+    })
+    .await;
+    parts(&link, &signed).await;
+    link.send(&Message::Unchoke).await;
     let over = ben.transfer_until(&id, |t| is_over(&t.state)).await;
     let TransferState::Failed { problem, .. } = over.state else {
         panic!("{:?}", over.state)

@@ -405,6 +405,31 @@ async fn messages_that_are_a_receivers_and_garbage_end_the_link() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_declines_or_cancels_is_let_go_and_met_again() {
+    let ben = Person::new("Ben").await;
+    let files = [("a.txt", b"hello".to_vec())];
+    for (seed, word) in (1..).zip([Message::Decline, Message::Cancel]) {
+        let meeting = meet(&ben, seed, &files).await;
+        meeting.link.send(&word).await;
+        let parting = meeting.link.parting().await;
+        assert!(
+            matches!(parting, None | Some(Farewell::Finished)),
+            "{parting:?}"
+        );
+        let link = meeting.mallory.answer(&meeting.offering.secret()).await;
+        let (_, done) = tokio::join!(meeting.offering.serve(&link), async {
+            accept(&ben, &meeting.id).await;
+            ben.transfer_until(&meeting.id, |t| is_over(&t.state)).await
+        });
+        assert!(
+            matches!(done.state, TransferState::Done { .. }),
+            "{:?}",
+            done.state
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_impostor_is_left_and_whoever_answers_next_is_heard() {
     let ben = Person::new("Ben").await;
     let (mallory, offering) = (
