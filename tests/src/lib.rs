@@ -74,17 +74,15 @@ impl Person {
         } = self;
         engine.shutdown().await;
         drop(engine);
+        // The last tasks of the old engine hold the folder for a moment.
+        let lock = fs::File::open(config.data_dir.join("lock")).expect("a lock");
+        while lock.try_lock().is_err() {
+            tokio::task::yield_now().await;
+        }
+        drop(lock);
         meanwhile(home.path());
-        let engine = loop {
-            match Engine::start(config.clone()).await {
-                Ok(engine) => break engine,
-                // The last tasks of the old engine still hold the folder.
-                Err(problem) if problem.message.contains("in use") => {
-                    tokio::task::yield_now().await;
-                }
-                Err(problem) => panic!("the engine starts again: {problem:?}"),
-            }
-        };
+        let engine = Engine::start(config.clone()).await;
+        let engine = engine.expect("the engine starts again");
         Person {
             engine,
             home,

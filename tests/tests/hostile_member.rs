@@ -425,7 +425,8 @@ async fn floods_to_be_passed_on_are_cut_and_none_goes_back_to_its_sender() {
             _ => {}
         }
     }
-    assert!((1..=60).contains(&passed_on), "{passed_on} were passed on");
+    // Sixty in ten seconds, and the flood may reach into the next ten.
+    assert!((1..=120).contains(&passed_on), "{passed_on} were passed on");
     link.send(&Message::WantManifest).await;
     while let Some(message) = link.receive().await {
         assert!(!matches!(message, Message::Forwarded { .. }), "{message:?}");
