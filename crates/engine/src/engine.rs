@@ -340,7 +340,9 @@ impl Engine {
             };
             return Ok(Opened::Answer { id });
         }
-        let Some((share, delivery)) = self.context().post.deliver(&bytes) else {
+        let own = self.context().device();
+        let delivered = self.context().post.deliver(&bytes);
+        let Some((share, delivery)) = delivered.filter(|(_, d)| d.from.0 != own) else {
             return Err(Problem::new(
                 ProblemCode::NotAnInvite,
                 "This reply code does not belong to a share on this computer.",

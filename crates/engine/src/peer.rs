@@ -5,6 +5,7 @@
 //! a peer that is silent for [`SILENCE`] is cut off: whoever listens sees the
 //! end of the stream and never hangs.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use passalong_proto::tree::PieceHash;
 use passalong_proto::wire::{
     Farewell, Frame, HASHES_PER_MESSAGE, MANIFEST_PART, Message, PROTOCOL_VERSION, WireError,
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
@@ -31,6 +32,8 @@ const ALIVE: Duration = Duration::from_millis(1500);
 const GREETING: Duration = Duration::from_secs(10);
 /// Longest wait for a goodbye to be acknowledged.
 const GOODBYE: Duration = Duration::from_millis(800);
+/// Messages that may wait to be sent: minutes of them for whoever reads slowly.
+const MAX_QUEUED: usize = 4096;
 /// Frames read ahead of the one being handled: 4 MB.
 const FRAMES_AHEAD: usize = 64;
 
@@ -65,21 +68,37 @@ enum Outgoing {
     Goodbye(Farewell, oneshot::Sender<()>),
 }
 
-/// The sending half of the control channel. Never waits; what is queued is
-/// bounded by what the protocol lets the other side ask for.
+/// The sending half of the control channel. Never waits; whoever lets more than
+/// [`MAX_QUEUED`] messages pile up is cut off.
 #[derive(Clone, Debug)]
 pub(crate) struct Control {
     queue: mpsc::UnboundedSender<Outgoing>,
+    queued: Arc<Queued>,
+}
+
+/// How much waits to be sent.
+#[derive(Debug, Default)]
+struct Queued {
+    count: AtomicUsize,
+    overflow: Notify,
 }
 
 impl Control {
     pub(crate) fn send(&self, message: Message) {
-        // A closed queue means that the link is gone, which the reading side tells.
-        let _ = self.queue.send(Outgoing::Message(message));
+        self.enqueue(Outgoing::Message(message));
     }
 
     pub(crate) fn send_manifest(&self, manifest: Arc<SignedManifest>) {
-        let _ = self.queue.send(Outgoing::Manifest(manifest));
+        self.enqueue(Outgoing::Manifest(manifest));
+    }
+
+    fn enqueue(&self, outgoing: Outgoing) {
+        if self.queued.count.fetch_add(1, Ordering::Relaxed) >= MAX_QUEUED {
+            self.queued.overflow.notify_one();
+            return;
+        }
+        // A closed queue means that the link is gone, which the reading side tells.
+        let _ = self.queue.send(outgoing);
     }
 
     /// The receiver resolves once the hashes were handed to the link.
@@ -89,7 +108,7 @@ impl Control {
         hashes: Arc<[PieceHash]>,
     ) -> oneshot::Receiver<()> {
         let (sent, done) = oneshot::channel();
-        let _ = self.queue.send(Outgoing::Hashes(entry, hashes, sent));
+        self.enqueue(Outgoing::Hashes(entry, hashes, sent));
         done
     }
 }
@@ -191,6 +210,7 @@ impl Peer {
         } = link;
         let (sender, inbound) = mpsc::channel(FRAMES_AHEAD);
         let (queue, outgoing) = mpsc::unbounded_channel();
+        let queued = Arc::<Queued>::default();
         let heard = Arc::new(Mutex::new(Instant::now()));
         let mut tasks = JoinSet::new();
         tasks.spawn(read(
@@ -200,14 +220,14 @@ impl Peer {
             parse_message,
         ));
         tasks.spawn(read(bulk.clone(), sender, Arc::clone(&heard), parse_frame));
-        tasks.spawn(write(control, outgoing));
-        tasks.spawn(watch_silence(heard, handle.clone()));
+        tasks.spawn(write(control, outgoing, Arc::clone(&queued)));
+        tasks.spawn(watch(heard, Arc::clone(&queued), handle.clone()));
         Peer {
             route,
             role,
             binding,
             peer_binding,
-            control: Control { queue },
+            control: Control { queue, queued },
             bulk,
             inbound,
             handle,
@@ -218,7 +238,7 @@ impl Peer {
     /// Ends the link, saying why; what was queued before goes out first.
     pub(crate) async fn leave(mut self, reason: Farewell) {
         let (said, done) = oneshot::channel();
-        let _ = self.control.queue.send(Outgoing::Goodbye(reason, said));
+        self.control.enqueue(Outgoing::Goodbye(reason, said));
         let drained = async {
             // What still comes in is not read any more, but must not hold up
             // the goodbye.
@@ -268,20 +288,35 @@ async fn read(
     }
 }
 
-async fn watch_silence(heard: Arc<Mutex<Instant>>, handle: LinkHandle) {
-    loop {
-        let last = *heard.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.elapsed() >= SILENCE {
-            handle.close().await;
-            return;
+/// Cuts off a peer that is silent, or reads nothing of what it is sent.
+async fn watch(heard: Arc<Mutex<Instant>>, queued: Arc<Queued>, handle: LinkHandle) {
+    let silence = async {
+        loop {
+            let last = *heard.lock().unwrap_or_else(PoisonError::into_inner);
+            if last.elapsed() >= SILENCE {
+                return;
+            }
+            tokio::time::sleep_until(last + SILENCE).await;
         }
-        tokio::time::sleep_until(last + SILENCE).await;
+    };
+    tokio::select! {
+        () = silence => {}
+        () = queued.overflow.notified() => {}
     }
+    handle.close().await;
 }
 
-async fn write(channel: Channel, mut outgoing: mpsc::UnboundedReceiver<Outgoing>) {
+async fn write(
+    channel: Channel,
+    mut outgoing: mpsc::UnboundedReceiver<Outgoing>,
+    queued: Arc<Queued>,
+) {
     loop {
-        let sent = match timeout(ALIVE, outgoing.recv()).await {
+        let next = timeout(ALIVE, outgoing.recv()).await;
+        if matches!(next, Ok(Some(_))) {
+            queued.count.fetch_sub(1, Ordering::Relaxed);
+        }
+        let sent = match next {
             Ok(None) => return,
             Err(_) => send(&channel, &Message::Alive).await,
             Ok(Some(Outgoing::Message(message))) => send(&channel, &message).await,

@@ -236,6 +236,7 @@ impl Swarm {
             Message::Members { members } => self.membership.gossip(device, members, now),
             Message::Forward { to, sealed } => {
                 if self.may_forward(key)
+                    && to != device
                     && let Some(control) = self.control_of(&to)
                 {
                     let from = device;
