@@ -96,6 +96,7 @@ impl Desk {
             shelf: Arc::new(Shelf::empty(manifest.entries().len())),
             manifest,
             store: Arc::clone(&self.store),
+            look_only: false,
         }
     }
 
