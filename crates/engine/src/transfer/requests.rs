@@ -282,6 +282,12 @@ impl Transfer {
         let accepted = self.accepted.take().is_some();
         self.stop_disk();
         self.swarm.begin_again(!outdated);
+        if outdated {
+            if let Some(signed) = self.swarm.fetch().signed() {
+                self.keep_list(signed);
+            }
+            self.show_list();
+        }
         self.stopped = false;
         self.view.stopped = false;
         self.finishing = false;
