@@ -22,7 +22,8 @@ use passalong_proto::wire::PieceRef;
 use tempfile::TempDir;
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use super::{Done, Job, Plan, Resumed, shelve, start};
+use super::shelving::shelve;
+use super::{Done, Job, Plan, Resumed, start};
 use crate::api::Problem;
 use crate::source::Shelf;
 use crate::store::{Store, StoredFile};
@@ -96,7 +97,6 @@ impl Desk {
             shelf: Arc::new(Shelf::empty(manifest.entries().len())),
             manifest,
             store: Arc::clone(&self.store),
-            look_only: false,
         }
     }
 
