@@ -233,12 +233,12 @@ impl Transfer {
         self.swarm.completed();
         self.swarm.search(false);
         if !self.was_done {
-            self.set(TransferState::Done {
+            self.view.state = TransferState::Done {
                 files: progress.files,
                 bytes: progress.bytes,
                 already_here: self.already_here,
                 seconds: self.seconds(),
-            });
+            };
             self.finished_at = Some(crate::engine::unix_millis());
             self.keep();
             let bytes = (progress.files, progress.bytes);

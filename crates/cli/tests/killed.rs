@@ -1,7 +1,9 @@
 //! `kill -9` of either side at any moment: two real processes, one hundred kills.
 //! Nothing wrong or unfinished ever has a final name, and nothing that was
 //! verified is lost but for the last second.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::expect_used)]
+
+mod support;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,8 +14,8 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use passalong_engine::{Config, Engine};
-use passalong_tests::{bytes, tree};
 use serde_json::Value;
+use support::{bytes, tree};
 use tempfile::TempDir;
 
 const KILLS: u32 = 100;
@@ -25,24 +27,6 @@ const LAST_SECOND: u64 = LIMIT + LIMIT / 4 + (1 << 20);
 const PIECE: usize = 1 << 20;
 /// Longest wait for what should happen.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// The command, built as these tests are.
-fn command() -> PathBuf {
-    let test = std::env::current_exe().expect("a path");
-    let profile = test.parent().and_then(Path::parent).expect("a folder");
-    let target = profile.parent().expect("a folder");
-    let mut build = Command::new(env!("CARGO"));
-    build
-        .args(["build", "--quiet", "--locked", "--package", "passalong-cli"])
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .arg("--target-dir")
-        .arg(target);
-    if profile.ends_with("release") {
-        build.arg("--release");
-    }
-    assert!(build.status().expect("cargo").success());
-    profile.join(format!("passalong{}", std::env::consts::EXE_SUFFIX))
-}
 
 /// Numbers that look random and are the same every time.
 struct Dice(u64);
@@ -67,8 +51,8 @@ struct Running {
 }
 
 impl Running {
-    fn start(command: &Path, home: &Path, words: &[&str]) -> Running {
-        let mut child = Command::new(command)
+    fn start(home: &Path, words: &[&str]) -> Running {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_passalong"))
             .args([
                 "--bind",
                 "127.0.0.1",
@@ -135,8 +119,8 @@ struct Sharer {
 }
 
 impl Sharer {
-    fn start(command: &Path, home: TempDir) -> Sharer {
-        let running = Running::start(command, home.path(), &["share", "Set"]);
+    fn start(home: TempDir) -> Sharer {
+        let running = Running::start(home.path(), &["share", "Set"]);
         let mut sharer = Sharer {
             home,
             running,
@@ -147,8 +131,8 @@ impl Sharer {
         sharer
     }
 
-    fn restart(&mut self, command: &Path) {
-        self.running = Running::start(command, self.home.path(), &["share", "Set"]);
+    fn restart(&mut self) {
+        self.running = Running::start(self.home.path(), &["share", "Set"]);
         let before = std::mem::take(&mut self.code);
         self.invited();
         assert_eq!(self.code, before, "the same share has the same code");
@@ -188,21 +172,21 @@ impl Getter {
         self.home.path().join(format!("out {}", self.round))
     }
 
-    fn restart(&mut self, command: &Path, link: &str) {
+    fn restart(&mut self, link: &str) {
         let out = format!("out {}", self.round);
         let words = ["get", "--to", &out, link];
-        self.running = Running::start(command, self.home.path(), &words);
+        self.running = Running::start(self.home.path(), &words);
         self.told = false;
     }
 
     /// Begins anew, into a folder of its own.
-    fn next_round(&mut self, command: &Path, link: &str) {
+    fn next_round(&mut self, link: &str) {
         self.round += 1;
         self.held = 0;
         self.on_disk = 0;
         self.complete = false;
         self.visible.clear();
-        self.restart(command, link);
+        self.restart(link);
     }
 
     /// Takes in what was told; says whether more is held than before.
@@ -361,7 +345,6 @@ fn limit(home: &Path) {
 
 #[test]
 fn a_hundred_kills_of_either_side_lose_nothing_and_leave_nothing_wrong() {
-    let command = command();
     let home = tempfile::tempdir().expect("a temporary folder");
     fill(home.path());
     limit(home.path());
@@ -370,10 +353,10 @@ fn a_hundred_kills_of_either_side_lose_nothing_and_leave_nothing_wrong() {
         .into_iter()
         .filter(|(name, _)| name.starts_with("Set"))
         .collect();
-    let mut ana = Sharer::start(&command, home);
+    let mut ana = Sharer::start(home);
     let home = tempfile::tempdir().expect("a temporary folder");
     let words = ["get", "--to", "out 1", &ana.link];
-    let running = Running::start(&command, home.path(), &words);
+    let running = Running::start(home.path(), &words);
     let mut ben = Getter {
         home,
         running,
@@ -394,7 +377,7 @@ fn a_hundred_kills_of_either_side_lose_nothing_and_leave_nothing_wrong() {
         ben.catch_up();
         if ben.complete {
             is_all_there(&mut ben, &source);
-            ben.next_round(&command, &ana.link);
+            ben.next_round(&ana.link);
             continue;
         }
         kills += 1;
@@ -402,7 +385,7 @@ fn a_hundred_kills_of_either_side_lose_nothing_and_leave_nothing_wrong() {
         if dice.below(2) == 0 {
             ana.running.kill();
             ben.check(&source);
-            ana.restart(&command);
+            ana.restart();
         } else {
             ben.running.kill();
             // What it had told before it was killed counts.
@@ -413,9 +396,9 @@ fn a_hundred_kills_of_either_side_lose_nothing_and_leave_nothing_wrong() {
             ben.check_disk(&source);
             if ben.complete {
                 is_all_there(&mut ben, &source);
-                ben.next_round(&command, &ana.link);
+                ben.next_round(&ana.link);
             } else {
-                ben.restart(&command, &ana.link);
+                ben.restart(&ana.link);
             }
         }
     }
