@@ -15,7 +15,7 @@ import type { Totals } from "./bindings/Totals";
 import type { TransferState } from "./bindings/TransferState";
 import type { TransferView } from "./bindings/TransferView";
 import { asProblem, type Bridge } from "./bridge";
-import { safetySentence, shareSentence, titleOf, transferSentence } from "./logic/sentences";
+import { safetySentence, shareSentence, speaksOfClosing, titleOf, transferSentence } from "./logic/sentences";
 
 /** A row of the list. */
 export type Row = { kind: "share"; share: ShareView } | { kind: "transfer"; transfer: TransferView };
@@ -159,7 +159,8 @@ export class Model {
     this.note(transfer.id, transfer.state);
     if (!before) this.spotlight = transfer.id;
     if (before?.state.type === transfer.state.type) {
-      const safety = before.safety.type === transfer.safety.type ? null : safetySentence(transfer.safety);
+      const turned = before.safety.type !== transfer.safety.type && speaksOfClosing(transfer);
+      const safety = turned ? safetySentence(transfer.safety) : null;
       if (safety) this.announcement = `${titleOf(transfer)}: ${safety.text}`;
       return;
     }

@@ -387,6 +387,15 @@ describe("what closing would mean", () => {
     expect(live()).toContain("Safe to close: the others have every piece between them.");
   });
 
+  it("is safe for the others is not said while one's own files are on their way", async () => {
+    await open(scenes["who-twelve"]);
+    expect(scenes["who-twelve"]?.snapshot.transfers[0]?.safety.type).toBe("safeTogether");
+    expect(find("safety")).toBeNull();
+    close?.();
+    await open(scenes["passing-on"]);
+    expect(get("safety").textContent).toContain("Keep open: you are the only one with 20 % of it");
+  });
+
   it("is told of what is being received, too", async () => {
     const bridge = await open(scenes["who-twelve"]);
     const view = bridge.scene.snapshot.transfers[0];

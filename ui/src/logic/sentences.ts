@@ -208,6 +208,12 @@ export function safetySentence(safety: Safety): Said | null {
   }
 }
 
+/** Whether to speak of closing on a transfer: that it is safe for the others is
+ * of no use while one's own files are still on their way. */
+export function speaksOfClosing(transfer: TransferView): boolean {
+  return transfer.state.type === "done" || (MOVING.has(transfer.state.type) && transfer.safety.type === "onlyYou");
+}
+
 /** Whether what has arrived is passed on. */
 export function passingSentence(transfer: TransferView): string {
   if (transfer.stopped) return `${capital(sender(transfer))} stopped sharing this. Nobody new can get it, and your copy is yours to keep.`;
