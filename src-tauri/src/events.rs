@@ -124,6 +124,7 @@ mod tests {
             copies: CopiesView::default(),
             safety: Safety::Nobody,
             passing_on: false,
+            stopped: false,
             problems: Vec::new(),
             created_at: 0,
         }

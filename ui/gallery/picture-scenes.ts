@@ -105,6 +105,7 @@ export const pictureScenes: Record<string, Scene> = {
     }),
     entries: lists,
   },
+  "passing-stopped": { snapshot: snapshot({ transfers: [transfer(done, { stopped: true, route: null })] }), entries: lists },
   history: { snapshot: snapshot(), history },
   "history-empty": { snapshot: snapshot() },
 };

@@ -87,6 +87,7 @@ export function transfer(state: TransferState, part: Partial<TransferView> = {})
     copies: { pieces: 0, cells: [], mine: [] },
     safety: { type: "nobody" },
     passingOn: false,
+    stopped: false,
     problems: [],
     createdAt: START,
     ...part,

@@ -464,6 +464,13 @@ describe("passing on", () => {
     expect([asked(bridge, "stopPassing"), asked(bridge, "passOn")]).toEqual([[["1d6b3fa97c0e8842"]], [["1d6b3fa97c0e8842"]]]);
   });
 
+  it("is over once the sharer stopped the share", async () => {
+    await open(scenes["passing-stopped"]);
+    expect(get("passing").textContent).toMatch(/^Ana’s laptop stopped sharing this\. .* your copy is yours to keep\.$/);
+    expect(find("pass-on")).toBeNull();
+    expect(find("copy-link")).toBeNull();
+  });
+
   it("copies a link that leads here", async () => {
     const bridge = await open(one(true));
     await click("copy-link");

@@ -70,6 +70,10 @@ safety: Safety,
  */
 passingOn: boolean, 
 /**
+ * Whether the sharer stopped the share.
+ */
+stopped: boolean, 
+/**
  * Files the sharer left out or could not read, at most the first 100.
  */
 problems: Array<SkippedView>, 

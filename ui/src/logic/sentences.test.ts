@@ -146,6 +146,9 @@ describe("passing on", () => {
     const done = { type: "done", files: 1, bytes: 1, alreadyHere: 0, seconds: 1 } as const;
     expect(passingSentence(transfer(done, { passingOn: true }))).toBe("Passed on to whoever has the invite while Passalong is open.");
     expect(passingSentence(transfer(done))).toBe("Not passed on. The files are yours to keep.");
+    expect(passingSentence(transfer(done, { stopped: true }))).toBe(
+      "Ana’s laptop stopped sharing this. Nobody new can get it, and your copy is yours to keep.",
+    );
   });
 
   it("does not hide that copies stay where they are when a share is stopped", () => {
