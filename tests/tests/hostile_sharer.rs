@@ -327,12 +327,17 @@ async fn wrong_bytes_never_get_a_final_name() {
     let meeting = meet_and_accept(&ben, 2, &large).await;
     hashes_requested(&meeting.link).await;
     meeting.offering.send_hashes(&meeting.link, 0).await;
-    for piece in requested(&meeting.link).await {
-        let mut content = meeting.offering.piece(piece).to_vec();
-        if piece.piece == 1 {
-            content[70_000] ^= 1;
+    // Which piece is asked for first is the receiver's to choose.
+    let mut wrong_sent = false;
+    while !wrong_sent {
+        for piece in requested(&meeting.link).await {
+            let mut content = meeting.offering.piece(piece).to_vec();
+            if piece.piece == 1 {
+                content[70_000] ^= 1;
+                wrong_sent = true;
+            }
+            send_piece(&meeting.link, piece, &content).await;
         }
-        send_piece(&meeting.link, piece, &content).await;
     }
     meeting.is_found_out_as(&ben, "a large file", &wrong).await;
     is_unharmed(&ben).await;

@@ -32,7 +32,7 @@ pub const TARGET_LINKS: usize = 8;
 pub const MIN_LINKS: usize = 4;
 /// Links over which those are given up, one at a time, whose other end has more
 /// than it looks for: where links are even, so is what everybody gets.
-pub const SPARE_LINKS: usize = 12;
+pub const SPARE_LINKS: usize = 10;
 /// Links over which those are given up that the other end can do without.
 pub const MAX_LINKS: usize = 24;
 /// Links over which somebody has to go, whoever it is.

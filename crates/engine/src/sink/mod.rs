@@ -14,7 +14,6 @@ mod handles;
 mod held;
 mod placing;
 mod record;
-#[allow(dead_code)]
 mod shelving;
 #[cfg(test)]
 mod tests;
@@ -39,8 +38,7 @@ use tokio::sync::mpsc;
 use self::handles::Handles;
 pub(crate) use self::held::Held;
 use self::record::Record;
-#[allow(unused_imports)]
-pub(crate) use self::shelving::shelve;
+pub(crate) use self::shelving::start_shelving;
 use self::writing::Unfinished;
 use crate::api::Problem;
 use crate::source::Shelf;
@@ -67,7 +65,6 @@ pub(crate) enum Job {
 
 /// What the disk did.
 #[derive(Debug)]
-#[allow(dead_code)]
 pub(crate) enum Done {
     /// How far looking for files that are already here got, in bytes.
     Checking { done: u64, total: u64 },
@@ -108,8 +105,6 @@ pub(crate) struct Plan {
     pub(crate) store: Arc<Store>,
     /// Where others can read what is here.
     pub(crate) shelf: Arc<Shelf>,
-    /// Only look what is here: it was all here once, and is not fetched again.
-    pub(crate) look_only: bool,
 }
 
 /// Starts a thread that does the disk work of one transfer, after one that did so

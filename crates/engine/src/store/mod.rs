@@ -7,15 +7,11 @@
 //! a row that makes no sense is passed over. Files that people share or receive
 //! are never touched from here.
 
-#[allow(dead_code)]
 mod columns;
-#[allow(dead_code)]
 mod downloads;
 mod files;
 mod folder;
-#[allow(dead_code)]
 mod history;
-#[allow(dead_code)]
 mod people;
 mod schema;
 mod shares;
@@ -28,10 +24,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use passalong_proto::keys::DeviceKey;
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
-#[allow(unused_imports)]
 pub(crate) use self::downloads::{DownloadState, StoredDownload};
 pub(crate) use self::files::StoredFile;
-#[allow(unused_imports)]
 pub(crate) use self::people::StoredPerson;
 pub(crate) use self::shares::StoredShare;
 use crate::api::{Problem, Settings};

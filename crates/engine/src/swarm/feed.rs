@@ -15,7 +15,7 @@ use crate::source::{Reader, Shelf};
 const BATCH_PIECES: usize = 64;
 const BATCH_BYTES: usize = 1 << 20;
 /// Batches read ahead of the one being sent.
-const BATCHES_AHEAD: usize = 3;
+const BATCHES_AHEAD: usize = 1;
 
 /// What went out, or did not.
 #[derive(Debug)]

@@ -163,8 +163,11 @@ impl Transfer {
                 }
             }
             Some(Done::Checked {
-                present, resumed, ..
+                present,
+                resumed,
+                copied,
             }) => {
+                tracing::debug!(copied, "files were in the destination under other names");
                 self.already_here = u32::try_from(present.len()).unwrap_or(u32::MAX);
                 let shelf = self.shelf.clone();
                 let accepted = self.swarm.accept(&self.wanted, &present, resumed, shelf);
@@ -216,7 +219,10 @@ impl Transfer {
                     self.fail(problem, true, Farewell::Closing);
                 }
             }
-            Some(Done::Finished { .. }) => self.finished(),
+            Some(Done::Finished { all }) => {
+                tracing::debug!(all, "everything that was chosen is here");
+                self.finished();
+            }
             Some(Done::Discarded) => {}
         }
     }

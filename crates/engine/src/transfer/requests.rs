@@ -245,10 +245,13 @@ impl Transfer {
             wanted: wanted.clone(),
             store: Arc::clone(&self.context.store),
             shelf: Arc::clone(&self.shelf),
-            look_only: self.was_done,
         };
-        let (jobs, results) = sink::start(plan, Arc::clone(&cancelled))
-            .map_err(|error| Problem::state("start writing", error))?;
+        let started = if self.was_done {
+            sink::start_shelving(plan, Arc::clone(&cancelled))
+        } else {
+            sink::start(plan, Arc::clone(&cancelled))
+        };
+        let (jobs, results) = started.map_err(|error| Problem::state("start writing", error))?;
         self.disk = Some(Disk {
             jobs,
             results,

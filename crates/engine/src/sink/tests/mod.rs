@@ -22,7 +22,8 @@ use passalong_proto::wire::PieceRef;
 use tempfile::TempDir;
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use super::{Done, Job, Plan, Resumed, shelve, start};
+use super::shelving::shelve;
+use super::{Done, Job, Plan, Resumed, start};
 use crate::api::Problem;
 use crate::source::Shelf;
 use crate::store::{Store, StoredFile};
@@ -269,8 +270,8 @@ impl Running<'_> {
         loop {
             match self.results.blocking_recv().unwrap() {
                 Done::Failed(problem) => return problem,
-                Done::Checked { .. } | Done::Finished { .. } => panic!("it did not fail"),
-                _ => {}
+                Done::Checking { .. } => {}
+                other => panic!("it did not fail: {other:?}"),
             }
         }
     }
