@@ -88,6 +88,7 @@ export function transfer(state: TransferState, part: Partial<TransferView> = {})
     safety: { type: "nobody" },
     passingOn: false,
     stopped: false,
+    onePerson: false,
     problems: [],
     createdAt: START,
     ...part,

@@ -37,6 +37,8 @@ const PAUSES: [Duration; 5] = [
 const TRICKLE: Duration = Duration::from_millis(700);
 /// A welcome that leads to no connection is forgotten after this long.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// The same where the answer came by itself: then it is there at once, or not.
+const WELCOMED: Duration = Duration::from_secs(10);
 /// Time to gather candidates before the first knock, where there are servers.
 const GATHER: Duration = Duration::from_millis(150);
 /// Time to gather for a code that is sent only once.
@@ -480,9 +482,11 @@ impl Search {
     }
 
     fn is_out_of_patience(&self) -> bool {
+        // A code that is carried by hand keeps its connection for longer.
+        let patience = if self.pinned { PATIENCE } else { WELCOMED };
         self.welcome
             .as_ref()
-            .is_some_and(|welcome| welcome.since.elapsed() > PATIENCE)
+            .is_some_and(|welcome| welcome.since.elapsed() > patience)
     }
 
     /// Begins again with a new connection; `false` if none can be built.

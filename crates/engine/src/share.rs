@@ -92,6 +92,7 @@ pub(crate) fn start(context: Arc<Context>, stored: StoredShare) -> mpsc::Sender<
         swarm.announce();
     }
     swarm.set_paused(stored.paused);
+    swarm.remember(crate::store::remembered(&context.store, &view.id));
     let (prepared_sender, prepared) = mpsc::channel(4);
     let share = Share {
         context,

@@ -105,6 +105,16 @@ impl Turn {
         inner.settle();
     }
 
+    /// Gives the slot back at once, if it has one, and leaves the line.
+    pub(crate) fn give_up(&self) {
+        let mut inner = lock(&self.turns.inner);
+        inner.slots.left(self.key);
+        if let Some(sender) = inner.granted.get(&self.key) {
+            sender.send_replace(false);
+        }
+        inner.settle();
+    }
+
     /// Waits for a change, and says whether it is this link's turn. Losing the
     /// future loses nothing.
     pub(crate) async fn changed(&mut self) -> bool {

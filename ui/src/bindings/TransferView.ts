@@ -74,6 +74,10 @@ passingOn: boolean,
  */
 stopped: boolean, 
 /**
+ * Whether the sharer meant it for one person: it is not passed on.
+ */
+onePerson: boolean, 
+/**
  * Files the sharer left out or could not read, at most the first 100.
  */
 problems: Array<SkippedView>, 

@@ -217,6 +217,7 @@ export function speaksOfClosing(transfer: TransferView): boolean {
 /** Whether what has arrived is passed on. */
 export function passingSentence(transfer: TransferView): string {
   if (transfer.stopped) return `${capital(sender(transfer))} stopped sharing this. Nobody new can get it, and your copy is yours to keep.`;
+  if (transfer.onePerson) return "Meant for you alone, so it is not passed on. The files are yours to keep.";
   return transfer.passingOn ? "Passed on to whoever has the invite while Passalong is open." : "Not passed on. The files are yours to keep.";
 }
 

@@ -22,6 +22,8 @@ pub(crate) struct StoredDownload {
     pub(crate) state: DownloadState,
     /// Whether it is served to others.
     pub(crate) pass_on: bool,
+    /// The sharer meant it for one person: it is not served to others.
+    pub(crate) one_person: bool,
     /// Unix milliseconds.
     pub(crate) created_at: u64,
     /// Unix milliseconds, once it was over.
@@ -67,7 +69,8 @@ impl Store {
     /// All downloads, oldest first.
     pub(crate) fn downloads(&self) -> Result<Vec<StoredDownload>, Problem> {
         self.rows(
-            "SELECT link, destination, chosen, state, pass_on, created_at, finished_at, seconds
+            "SELECT link, destination, chosen, state, pass_on, created_at, finished_at, seconds,
+                    one_person
              FROM download ORDER BY created_at",
             [],
             parse_download,
@@ -87,8 +90,9 @@ impl Store {
             connection
                 .prepare_cached(
                     "INSERT OR REPLACE INTO download
-                     (id, link, destination, chosen, state, pass_on, created_at, finished_at, seconds)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                     (id, link, destination, chosen, state, pass_on, created_at, finished_at, seconds,
+                      one_person)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
                 )?
                 .execute(params![
                     download.id(),
@@ -101,6 +105,7 @@ impl Store {
                     download.finished_at.map(integer),
                     // SQLite takes what is no number for NULL.
                     Some(download.seconds).filter(|s| s.is_finite()).unwrap_or(0.0),
+                    download.one_person,
                 ])
                 .map(drop)
         })
@@ -175,6 +180,7 @@ fn parse_download(row: &Row<'_>) -> Option<StoredDownload> {
         chosen,
         state: *state,
         pass_on: row.get(4).ok()?,
+        one_person: row.get(8).ok()?,
         created_at: unsigned(row, 5)?,
         finished_at: match row.get::<_, Option<i64>>(6).ok()? {
             None => None,

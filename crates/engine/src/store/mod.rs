@@ -26,7 +26,7 @@ use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
 pub(crate) use self::downloads::{DownloadState, StoredDownload};
 pub(crate) use self::files::StoredFile;
-pub(crate) use self::people::StoredPerson;
+pub(crate) use self::people::{StoredPerson, remembered};
 pub(crate) use self::shares::StoredShare;
 use crate::api::{Problem, Settings};
 

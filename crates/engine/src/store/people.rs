@@ -86,3 +86,12 @@ fn parse_person(row: &Row<'_>) -> Option<StoredPerson> {
             .collect::<Option<_>>()?,
     })
 }
+
+/// Whoever is remembered of a share, as its swarm takes them; nobody if that
+/// cannot be read.
+pub(crate) fn remembered(store: &Store, id: &str) -> Vec<(DeviceId, DeviceName, Vec<SocketAddr>)> {
+    let people = store.people(id).unwrap_or_default().into_iter();
+    people
+        .map(|person| (person.device, person.name, person.addresses))
+        .collect()
+}

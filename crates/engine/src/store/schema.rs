@@ -39,6 +39,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
         chosen BLOB,
         state TEXT NOT NULL,
         pass_on INTEGER NOT NULL,
+        one_person INTEGER NOT NULL,
         created_at INTEGER NOT NULL,
         finished_at INTEGER,
         seconds REAL NOT NULL

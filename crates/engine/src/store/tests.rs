@@ -98,6 +98,7 @@ fn download(seed: u8) -> StoredDownload {
         },
         state: DownloadState::Paused,
         pass_on: true,
+        one_person: false,
         created_at: u64::from(seed),
         finished_at: None,
         seconds: 12.5,

@@ -42,6 +42,7 @@ impl Swarm {
             Change::Holds { bytes } => self.people.holds(device, bytes),
             Change::Complete => {
                 self.people.complete(device);
+                self.count();
                 self.happenings.push_back(Happening::Complete { device });
             }
             Change::Declined => {

@@ -260,7 +260,11 @@ impl Member {
     /// Takes its place in the line for upload slots, or leaves it.
     async fn line_up(&mut self, serving: &mut Serving) {
         let sending = *self.sending.borrow_and_update();
-        serving.turn.wants(serving.interested && sending);
+        if sending {
+            serving.turn.wants(serving.interested);
+        } else {
+            serving.turn.give_up();
+        }
         self.tell_waiting(serving).await;
     }
 

@@ -55,6 +55,8 @@ const TICK: Duration = Duration::from_millis(100);
 const TELL_EVERY: u32 = 5;
 /// Ticks between two looks at who holds what.
 const COUNT_EVERY: u32 = 10;
+/// Nothing came for this long: others are looked for beside those who are linked.
+const STARVING: Duration = Duration::from_secs(5);
 /// Pause before knocking again after the last link broke.
 const AGAIN: Duration = Duration::from_millis(500);
 
@@ -306,14 +308,27 @@ impl Swarm {
     }
 
     fn look(&mut self) {
+        let alone = self.linked.is_empty();
         let due = self.searching
             && self.search.is_none()
-            && self.linked.is_empty()
+            && (alone || self.is_starving())
             && Instant::now() >= self.search_after;
         if due {
+            // Somebody else is meant than those who are linked already.
+            let linked = self.linked.keys().copied();
+            let shunned = self.shunned.iter().copied().chain(linked).collect();
             let invite = self.invite.clone();
-            self.search = Some(Knocking::start(&self.context, invite, self.shunned.clone()));
+            self.search = Some(Knocking::start(&self.context, invite, shunned));
         }
+    }
+
+    /// Whether nothing comes although something is wanted: nobody who is linked
+    /// has it.
+    fn is_starving(&self) -> bool {
+        self.accepted.is_some()
+            && !self.complete
+            && *self.sending.borrow()
+            && self.last_received.elapsed() >= STARVING
     }
 
     /// Takes in addresses of members; says whether any is new.
@@ -396,6 +411,11 @@ impl Swarm {
     /// Whether the sharer said that the share is for one person.
     pub(crate) fn is_for_one_person(&self) -> bool {
         self.one_person
+    }
+
+    /// Takes in from the record whether the share is for one person.
+    pub(crate) fn set_one_person(&mut self, one_person: bool) {
+        self.one_person = one_person;
     }
 
     /// Lets somebody in: a new visitor gets a task, a repeated knock goes to it.
@@ -620,6 +640,7 @@ impl Swarm {
         self.complete = true;
         self.tell_gained();
         self.tell_progress();
+        self.count();
     }
 
     /// A file of this side turned out to be gone or changed.

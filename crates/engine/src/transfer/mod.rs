@@ -156,6 +156,7 @@ impl Transfer {
             safety: Safety::Nobody,
             passing_on: false,
             stopped: false,
+            one_person: false,
             problems: Vec::new(),
             created_at,
         };
@@ -277,6 +278,7 @@ impl Transfer {
         self.view.copies = self.swarm.copies().clone();
         self.view.safety = self.swarm.safety().clone();
         self.view.route = self.swarm.route();
+        self.view.one_person = self.swarm.is_for_one_person();
         if let Some(sharer) = self.view.people.iter().find(|person| person.sharer) {
             self.view.from = Some(sharer.device.clone());
         }

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::{Transfer, destination_view};
 use crate::api::{Direction, HistoryEntry, Outcome, TransferState};
 use crate::engine::unix_millis;
-use crate::store::{DownloadState, StoredDownload, StoredPerson};
+use crate::store::{DownloadState, StoredDownload, StoredPerson, remembered};
 
 /// How often it is written down who was met.
 const KEEP_PEOPLE: Duration = Duration::from_secs(20);
@@ -32,6 +32,7 @@ impl Transfer {
             chosen: self.chosen.clone(),
             state,
             pass_on: self.pass_on,
+            one_person: self.swarm.is_for_one_person(),
             created_at: self.view.created_at,
             finished_at: self.finished_at,
             seconds: self.seconds(),
@@ -107,14 +108,12 @@ impl Transfer {
     pub(super) fn take_up(&mut self, stored: StoredDownload) {
         let store = &self.context.store;
         let signed = store.manifest(&self.view.id).ok().flatten();
-        let people = store.people(&self.view.id).unwrap_or_default();
-        let people = people
-            .into_iter()
-            .map(|person| (person.device, person.name, person.addresses));
-        let people: Vec<_> = people.collect();
+        let people = remembered(store, &self.view.id);
         let addresses = people.iter().flat_map(|(.., all)| all.iter().copied());
         self.swarm.learn(addresses.collect());
         self.swarm.remember(people);
+        self.swarm.set_one_person(stored.one_person);
+        self.view.one_person = stored.one_person;
         self.pass_on = stored.pass_on && self.context.config.stay.unwrap_or(true);
         self.chosen = stored.chosen;
         self.seconds_before = stored.seconds;

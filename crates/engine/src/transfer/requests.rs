@@ -14,6 +14,7 @@ use crate::api::{Direction, Outcome, Problem, ProblemCode, Selection, TransferSt
 use crate::share;
 use crate::sink::{self, Job, Plan};
 use crate::source::Shelf;
+use crate::store::remembered;
 
 impl Transfer {
     pub(super) async fn command(&mut self, command: Command) {
@@ -172,6 +173,12 @@ impl Transfer {
             return Err(Problem::out_of_turn("it was shared with you alone"));
         }
         self.pass_on = pass_on;
+        if pass_on {
+            let people = remembered(&self.context.store, &self.view.id);
+            self.swarm.remember(people);
+        } else {
+            self.keep_people();
+        }
         let done = matches!(self.view.state, TransferState::Done { .. });
         if done && pass_on && self.accepted.is_none() {
             // After a restart it is not known what of it is still here.
