@@ -14,6 +14,7 @@ pub mod pieces;
 pub mod placement;
 pub mod safe_path;
 pub mod scheduler;
+pub mod sending;
 pub mod serve;
 pub mod tree;
 pub mod wire;
