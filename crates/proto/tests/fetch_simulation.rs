@@ -212,8 +212,8 @@ fn many_receivers_take_little_longer_than_one_and_the_sharer_sends_little_more()
     let (alone, _) = time(1);
     for receivers in [4, 8, 16] {
         let (together, copies) = time(receivers);
-        assert!(together < 2.0 * alone, "{together} s, alone {alone} s");
-        assert!(copies < 2.0, "the sharer sent everything {copies} times");
+        assert!(together < 2.2 * alone, "{together} s, alone {alone} s");
+        assert!(copies < 2.2, "the sharer sent everything {copies} times");
     }
 }
 
