@@ -15,6 +15,7 @@ pub mod pieces;
 pub mod placement;
 pub mod safe_path;
 pub mod scheduler;
+pub mod sending;
 pub mod serve;
 pub mod simulation;
 pub mod slots;

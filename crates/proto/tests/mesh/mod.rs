@@ -11,6 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use passalong_proto::fetch::{Fetch, FetchEvent, PeerKey, Resumed};
 use passalong_proto::pieces::PieceSet;
+use passalong_proto::sending::Sending;
 use passalong_proto::serve::{Serve, ServeEvent};
 use passalong_proto::tree::{FileHashes, PIECE_LEN};
 use passalong_proto::wire::{
@@ -56,8 +57,10 @@ struct End {
     other: usize,
     serve: Serve,
     queue: VecDeque<PieceRef>,
-    /// Bytes sent of the first in the queue.
-    sent: usize,
+    /// What is being sent, and how many bytes of it are.
+    sending: Option<(PieceRef, usize)>,
+    /// When something was last sent, or the queue was empty.
+    since: Duration,
     /// The list was told of.
     listed: bool,
     /// The choice was told.
@@ -74,6 +77,7 @@ pub(crate) struct Member {
     credit: f64,
     ends: BTreeMap<PeerKey, End>,
     next_end: usize,
+    sending: Sending<PeerKey>,
     wanted: Vec<u32>,
     present: HashSet<u32>,
     resumed: Vec<Resumed>,
@@ -116,6 +120,7 @@ impl Mesh {
             credit: 0.0,
             ends: BTreeMap::new(),
             next_end: 0,
+            sending: Sending::new(),
             wanted: self.files.all(),
             present: HashSet::new(),
             resumed: Vec::new(),
@@ -191,7 +196,8 @@ impl Mesh {
                 other: that,
                 serve: Serve::default(),
                 queue: VecDeque::new(),
-                sent: 0,
+                sending: None,
+                since: self.now,
                 listed: false,
                 accepted: false,
             };
@@ -227,6 +233,9 @@ impl Mesh {
             return;
         };
         self.members[end.other].ends.remove(&key);
+        for member in [member, end.other] {
+            self.members[member].sending.left(&key);
+        }
         self.packets.retain(|(_, on, _, _)| *on != key);
         for member in [member, end.other] {
             self.members[member].fetch.left(key);
@@ -445,11 +454,8 @@ impl Mesh {
                 }
             }
             Some(ServeEvent::DropRequests { pieces }) => {
-                let begun = end.queue.front().copied().filter(|_| end.sent > 0);
-                let dropped: Vec<PieceRef> = pieces
-                    .into_iter()
-                    .filter(|piece| Some(*piece) != begun && end.queue.contains(piece))
-                    .collect();
+                let mut dropped = pieces;
+                dropped.retain(|piece| end.queue.contains(piece));
                 end.queue.retain(|piece| !dropped.contains(piece));
                 for piece in &dropped {
                     end.serve.piece_settled(*piece);
@@ -487,24 +493,41 @@ impl Mesh {
             member.next_end += 1;
             let (key, end) = member.ends.iter_mut().nth(turn).unwrap();
             let key = *key;
-            let Some(piece) = end.queue.front().copied() else {
+            if end.queue.is_empty() && end.sending.is_none() {
+                end.since = now;
+            }
+            let map = &self.files.map;
+            let number = |piece: &PieceRef| map.number(*piece).unwrap();
+            if end.sending.is_none() {
+                let queue = end.queue.iter().map(number);
+                let copies = |piece| member.fetch.copies(piece);
+                let waited = now - end.since;
+                let place = member.sending.choose(&key, queue, copies, waited);
+                let piece = place.and_then(|place| end.queue.remove(place));
+                if let Some(piece) = piece {
+                    member.sending.begin(key, number(&piece));
+                    end.sending = Some((piece, 0));
+                }
+            }
+            let Some((piece, sent)) = end.sending else {
                 idle += 1;
                 continue;
             };
             let bytes = self.files.piece(piece);
-            let data = bytes.slice(end.sent..bytes.len().min(end.sent + FRAME_DATA));
+            let data = bytes.slice(sent..bytes.len().min(sent + FRAME_DATA));
             if member.credit < data.len() as f64 {
                 return;
             }
             idle = 0;
             member.credit -= data.len() as f64;
             member.uploaded += data.len() as u64;
-            let offset = end.sent as u32;
-            end.sent += data.len();
-            if end.sent == bytes.len() {
-                end.queue.pop_front();
-                end.sent = 0;
+            let offset = sent as u32;
+            end.since = now;
+            end.sending = Some((piece, sent + data.len()));
+            if sent + data.len() == bytes.len() {
+                end.sending = None;
                 end.serve.piece_settled(piece);
+                member.sending.end(&key, number(&piece));
             }
             let data = match member.manner {
                 Manner::Liar => vec![0; data.len()].into(),
@@ -535,8 +558,7 @@ impl Mesh {
                 continue;
             }
             end.serve.choke();
-            let begun = usize::from(end.sent > 0);
-            let dropped: Vec<PieceRef> = end.queue.drain(begun.min(end.queue.len())..).collect();
+            let dropped: Vec<PieceRef> = end.queue.drain(..).collect();
             for piece in &dropped {
                 end.serve.piece_settled(*piece);
             }
