@@ -1,11 +1,17 @@
-//! Sending pieces on one link: read a few ahead, in the order they were asked
-//! for. A piece that was not read yet can still be dropped.
+//! Sending pieces on one link, read a little ahead. Of what was asked for, what is
+//! answered first is decided by [`passalong_proto::sending`], over all links of the
+//! share. A piece that was not read yet can still be dropped.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use passalong_proto::fetch::PeerKey;
+use passalong_proto::pieces::{MAX_PIECES, PieceMap};
+use passalong_proto::sending::Sending;
 use passalong_proto::wire::{FRAME_DATA, Frame, PieceRef, SourceProblem};
 use tokio::sync::{Notify, mpsc};
+use tokio::time::Instant;
 
 use crate::context::Context;
 use crate::link::Channel;
@@ -16,6 +22,64 @@ const BATCH_PIECES: usize = 64;
 const BATCH_BYTES: usize = 1 << 20;
 /// Batches read ahead of the one being sent.
 const BATCHES_AHEAD: usize = 1;
+
+/// A link that waits for others is asked again after this time at the latest.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
+
+/// What is on its way on all links of a share, and what went out before.
+#[derive(Debug, Default)]
+pub(super) struct Outgoing {
+    under_way: Mutex<UnderWay>,
+    ended: Notify,
+}
+
+#[derive(Debug, Default)]
+struct UnderWay {
+    sending: Sending<PeerKey>,
+    /// How often each piece went out; as long as the last of them needs.
+    sent: Vec<u8>,
+}
+
+impl Outgoing {
+    /// The place in a queue of the request to answer next, and counts it in.
+    fn begin(&self, key: PeerKey, queue: &[u32], waited: Duration) -> Option<usize> {
+        let mut under_way = self.lock();
+        let UnderWay { sending, sent } = &*under_way;
+        let copies = |piece: u32| sent.get(piece as usize).copied().map_or(0, u32::from);
+        let place = sending.choose(&key, queue.iter().copied(), copies, waited)?;
+        under_way.sending.begin(key, *queue.get(place)?);
+        Some(place)
+    }
+
+    fn begin_also(&self, key: PeerKey, piece: u32) {
+        self.lock().sending.begin(key, piece);
+    }
+
+    fn end(&self, key: PeerKey, piece: u32) {
+        let mut under_way = self.lock();
+        under_way.sending.end(&key, piece);
+        let at = piece as usize;
+        if under_way.sent.len() <= at && u64::from(piece) < MAX_PIECES {
+            under_way.sent.resize(at + 1, 0);
+        }
+        if let Some(times) = under_way.sent.get_mut(at) {
+            *times = times.saturating_add(1);
+        }
+        drop(under_way);
+        self.ended.notify_waiters();
+    }
+
+    fn left(&self, key: PeerKey) {
+        self.lock().sending.left(&key);
+        self.ended.notify_waiters();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, UnderWay> {
+        self.under_way
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// What went out, or did not.
 #[derive(Debug)]
@@ -64,17 +128,37 @@ impl Queue {
         self.lock().drain(..).collect()
     }
 
-    async fn next(&self, limit: usize) -> Vec<PieceRef> {
+    /// The requests to answer next, at most so many.
+    async fn next(&self, limit: usize, line: &Line) -> Vec<PieceRef> {
+        let mut since = None;
         loop {
-            let batch: Vec<PieceRef> = {
+            let ended = line.outgoing.ended.notified();
+            let empty = {
                 let mut waiting = self.lock();
-                let count = waiting.len().min(limit);
-                waiting.drain(..count).collect()
+                let numbers: Vec<u32> = waiting.iter().map(|piece| line.number(*piece)).collect();
+                let waited = since.map_or(Duration::ZERO, |since: Instant| since.elapsed());
+                let place = line.outgoing.begin(line.key, &numbers, waited);
+                if let Some(first) = place.and_then(|place| waiting.remove(place)) {
+                    let more = waiting.len().min(limit.saturating_sub(1));
+                    let rest: Vec<PieceRef> = waiting.drain(..more).collect();
+                    for piece in &rest {
+                        line.outgoing.begin_also(line.key, line.number(*piece));
+                    }
+                    return std::iter::once(first).chain(rest).collect();
+                }
+                waiting.is_empty()
             };
-            if !batch.is_empty() {
-                return batch;
+            if empty {
+                since = None;
+                self.more.notified().await;
+            } else {
+                since.get_or_insert_with(Instant::now);
+                tokio::select! {
+                    () = ended => {}
+                    () = self.more.notified() => {}
+                    () = tokio::time::sleep(ASK_AGAIN) => {}
+                }
             }
-            self.more.notified().await;
         }
     }
 
@@ -85,27 +169,48 @@ impl Queue {
 
 type Read = (PieceRef, Result<Vec<u8>, SourceProblem>);
 
+/// One link's place among those of the share.
+pub(super) struct Line {
+    pub(super) key: PeerKey,
+    pub(super) pieces: Arc<PieceMap>,
+    pub(super) outgoing: Arc<Outgoing>,
+}
+
+impl Line {
+    /// The number of a piece that is known to exist.
+    fn number(&self, piece: PieceRef) -> u32 {
+        self.pieces.number(piece).unwrap_or(u32::MAX)
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.outgoing.left(self.key);
+    }
+}
+
 /// Reads and sends what is asked for, until the link is gone.
 pub(super) async fn feed(
     context: Arc<Context>,
     shelf: Arc<Shelf>,
+    line: Line,
     bulk: Channel,
     queue: Arc<Queue>,
     fed: mpsc::UnboundedSender<Fed>,
 ) {
     let (read, pieces) = mpsc::channel(BATCHES_AHEAD);
     tokio::select! {
-        () = read_ahead(shelf, &queue, read) => {}
-        () = send(&context, &bulk, pieces, &fed) => {}
+        () = read_ahead(shelf, &queue, &line, read) => {}
+        () = send(&context, &bulk, &line, pieces, &fed) => {}
     }
 }
 
-async fn read_ahead(shelf: Arc<Shelf>, queue: &Queue, read: mpsc::Sender<Vec<Read>>) {
+async fn read_ahead(shelf: Arc<Shelf>, queue: &Queue, line: &Line, read: mpsc::Sender<Vec<Read>>) {
     let mut reader = Reader::default();
     // As many small pieces at a time as large ones have bytes.
     let mut limit = 1;
     loop {
-        let batch = queue.next(limit).await;
+        let batch = queue.next(limit, line).await;
         let shelf = Arc::clone(&shelf);
         let reading = tokio::task::spawn_blocking(move || {
             let read: Vec<Read> = batch
@@ -133,6 +238,7 @@ async fn read_ahead(shelf: Arc<Shelf>, queue: &Queue, read: mpsc::Sender<Vec<Rea
 async fn send(
     context: &Context,
     bulk: &Channel,
+    line: &Line,
     mut pieces: mpsc::Receiver<Vec<Read>>,
     fed: &mpsc::UnboundedSender<Fed>,
 ) {
@@ -141,6 +247,7 @@ async fn send(
             let bytes = match outcome {
                 Ok(bytes) => bytes,
                 Err(reason) => {
+                    line.outgoing.end(line.key, line.number(piece));
                     if fed.send(Fed::Unavailable { piece, reason }).is_err() {
                         return;
                     }
@@ -163,6 +270,7 @@ async fn send(
                     return;
                 }
             }
+            line.outgoing.end(line.key, line.number(piece));
         }
     }
 }

@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::Ready;
-use super::feed::{Fed, Queue, feed};
+use super::feed::{Fed, Line, Queue, feed};
 use crate::api::Route;
 use crate::context::Context;
 use crate::peer::{Control, Inbound, Peer};
@@ -209,14 +209,20 @@ impl Member {
         if serving.listed {
             return;
         }
-        let Some(shelf) = self.ready.borrow().as_ref().map(|r| Arc::clone(&r.shelf)) else {
+        let Some(ready) = self.ready.borrow().clone() else {
             return;
+        };
+        let line = Line {
+            key: self.key,
+            pieces: Arc::clone(&ready.pieces),
+            outgoing: Arc::clone(&ready.outgoing),
         };
         serving.listed = true;
         serving.serve.listed();
         feeders.spawn(feed(
             Arc::clone(&self.context),
-            shelf,
+            Arc::clone(&ready.shelf),
+            line,
             peer.bulk.clone(),
             Arc::clone(&serving.queue),
             feedback.clone(),

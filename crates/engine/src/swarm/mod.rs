@@ -34,6 +34,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Interval};
 
+use self::feed::Outgoing;
 pub(crate) use self::joining::callable;
 use self::member::{Member, Report};
 use self::people::People;
@@ -70,6 +71,7 @@ pub(crate) struct Ready {
     hash: [u8; 32],
     one_person: bool,
     held: RwLock<PieceSet>,
+    outgoing: Arc<Outgoing>,
 }
 
 impl Ready {
@@ -587,6 +589,7 @@ impl Swarm {
             pieces: Arc::clone(pieces),
             shelf,
             one_person,
+            outgoing: Arc::default(),
         };
         self.one_person = one_person;
         self.ready.send_replace(Some(Arc::new(ready)));
