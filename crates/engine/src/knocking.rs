@@ -38,7 +38,7 @@ const TRICKLE: Duration = Duration::from_millis(700);
 /// A welcome that leads to no connection is forgotten after this long.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The same where the answer came by itself: then it is there at once, or not.
-const WELCOMED: Duration = Duration::from_secs(10);
+const WELCOMED: Duration = Duration::from_secs(15);
 /// Time to gather candidates before the first knock, where there are servers.
 const GATHER: Duration = Duration::from_millis(150);
 /// Time to gather for a code that is sent only once.
