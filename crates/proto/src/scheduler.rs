@@ -20,7 +20,7 @@ use crate::pieces::{PieceMap, PieceSet};
 use crate::serve::Violation;
 
 use peer::{Peer, cost};
-use rarity::{Rarity, mixed};
+use rarity::Rarity;
 
 mod asking;
 mod pace;
@@ -142,6 +142,13 @@ pub struct Scheduler {
     round: Vec<PeerKey>,
     /// Peers with room for which nothing was missing in this round.
     idle: Vec<PeerKey>,
+    /// Peers that owe something, and for how many seconds, the slowest last; while
+    /// the idle ones are looked at.
+    slow: Vec<(f64, PeerKey)>,
+    /// Nothing was missing that a peer could be asked for in this round.
+    endgame: bool,
+    /// Time passed since the idle ones were looked at.
+    ticked: bool,
     next_tick: Duration,
 }
 
@@ -164,7 +171,7 @@ impl Scheduler {
             states: vec![PieceState::Unwanted; count as usize],
             stored: PieceSet::none(count),
             lacking: PieceSet::none(count),
-            rarity: Rarity::new(count, (mixed(seed) % u64::from(count.max(1))) as u32),
+            rarity: Rarity::new(count, seed),
             owners: BTreeMap::new(),
             senders: BTreeMap::new(),
             peers: BTreeMap::new(),
@@ -174,6 +181,9 @@ impl Scheduler {
             stirred: true,
             round: Vec::new(),
             idle: Vec::new(),
+            slow: Vec::new(),
+            endgame: false,
+            ticked: false,
             next_tick: Duration::ZERO,
         }
     }
@@ -196,7 +206,7 @@ impl Scheduler {
         self.states.len() as u32
     }
 
-    /// Where the first run of equally rare pieces begins.
+    /// The piece that is asked for first of a lone source.
     pub fn origin(&self) -> u32 {
         self.rarity.origin()
     }

@@ -1,11 +1,11 @@
 //! The serving half of one link: what the other side may ask, and when.
 //!
 //! ```text
-//! Preparing --listed--> Listed --Accept--> Serving --Complete--> Served
-//!                         ^                  ^---- Accept ----------+
-//!     any --Decline, Cancel--> Over --Accept--> Serving
+//! Listing --Accept--> Serving --Complete--> Served
+//!    any --Decline, Cancel--> Over    any --Accept--> Serving
 //! ```
 //!
+//! Nothing is asked for or accepted before the other side was told of the list.
 //! Invariant: a piece handed out to be sent was asked for, exists, is asked for
 //! once, and at most [`MAX_OUTSTANDING`] of them are unanswered. Reading files,
 //! sending, and who is choked when is the caller's business.
@@ -80,8 +80,7 @@ pub struct Violation(pub &'static str);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    Preparing,
-    Listed,
+    Listing,
     Serving,
     Served,
     Over,
@@ -90,6 +89,8 @@ enum Phase {
 /// State of the serving half of one link.
 #[derive(Debug)]
 pub struct Serve {
+    /// The other side knows which list is held here.
+    listed: bool,
     phase: Phase,
     choked: bool,
     accepted_bytes: u64,
@@ -101,7 +102,8 @@ pub struct Serve {
 impl Default for Serve {
     fn default() -> Self {
         Serve {
-            phase: Phase::Preparing,
+            listed: false,
+            phase: Phase::Listing,
             choked: true,
             accepted_bytes: 0,
             outstanding: HashSet::new(),
@@ -114,9 +116,7 @@ impl Default for Serve {
 impl Serve {
     /// The other side was told which list is held here: it may answer.
     pub fn listed(&mut self) {
-        if self.phase == Phase::Preparing {
-            self.phase = Phase::Listed;
-        }
+        self.listed = true;
     }
 
     /// Requests are refused from now on. Those outstanding that were not begun
@@ -271,7 +271,7 @@ impl Serve {
     /// What the other side can know of once it was told which list there is.
     fn told<'l, T>(&self, of_list: Option<&'l T>) -> Result<&'l T, Violation> {
         match of_list {
-            Some(of_list) if self.phase != Phase::Preparing => Ok(of_list),
+            Some(of_list) if self.listed => Ok(of_list),
             _ => Err(Violation("it answered a list that it was not told of")),
         }
     }
@@ -279,9 +279,7 @@ impl Serve {
     fn accepted(&self) -> Result<(), Violation> {
         match self.phase {
             Phase::Serving | Phase::Served => Ok(()),
-            Phase::Preparing | Phase::Listed | Phase::Over => {
-                Err(Violation("it asked for files without accepting"))
-            }
+            Phase::Listing | Phase::Over => Err(Violation("it asked for files without accepting")),
         }
     }
 }

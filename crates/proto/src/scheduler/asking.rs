@@ -1,7 +1,6 @@
 //! What is asked next, of whom: rounds over the peers with room, the emptiest
 //! first, and at the end of everything the endgame.
 
-use std::collections::HashSet;
 use std::time::Duration;
 
 use super::peer::cost;
@@ -13,6 +12,8 @@ use crate::wire::{MAX_OUTSTANDING, REQUESTS_PER_MESSAGE};
 const TICK: Duration = Duration::from_millis(100);
 /// How much sooner another peer has to be done to be asked for the same piece.
 const WORTH_A_COPY: f64 = 1.25;
+/// How much sooner it has to be done to be asked instead of another.
+const WORTH_TAKING: f64 = 1.5;
 /// How much sooner it has to be done to be asked instead of one of two others.
 const WORTH_A_RELIEF: f64 = 4.0;
 
@@ -26,7 +27,11 @@ impl Scheduler {
         if let Some(order) = self.next_cancel() {
             return Some(order);
         }
-        if self.paused || *budget == 0 {
+        if self.paused {
+            return None;
+        }
+        if *budget == 0 {
+            self.stirred = true;
             return None;
         }
         if std::mem::take(&mut self.stirred) {
@@ -40,28 +45,29 @@ impl Scheduler {
                 return None;
             }
             let pieces = self.ask(peer, now, budget);
+            if pieces.len() == REQUESTS_PER_MESSAGE {
+                self.round.push(peer);
+            }
             if !pieces.is_empty() {
                 return Some(Order::Request { peer, pieces });
             }
-            if *budget == 0 {
-                self.stirred = true;
-                return None;
-            }
             self.idle.push(peer);
         }
-        if !self.idle.is_empty() && self.is_endgame() {
-            while let Some(peer) = self.idle.pop() {
-                let pieces = self.ask_again(peer, now, budget);
-                if !pieces.is_empty() {
-                    return Some(Order::Request { peer, pieces });
-                }
-                // What was queued for others may have become worth a copy.
-                if let Some(order) = self.next_cancel() {
-                    return Some(order);
-                }
+        if !self.idle.is_empty() && (self.ticked || self.rarity.is_empty()) {
+            self.ticked = false;
+            self.endgame = self.is_endgame();
+            self.line_up_slow(now);
+        }
+        if self.slow.is_empty() {
+            self.idle.clear();
+        }
+        while let Some(peer) = self.idle.pop() {
+            let pieces = self.take_over(peer, now, budget);
+            if !pieces.is_empty() {
+                return Some(Order::Request { peer, pieces });
             }
         }
-        self.idle.clear();
+        self.slow.clear();
         None
     }
 
@@ -72,6 +78,7 @@ impl Scheduler {
         }
         self.next_tick = now + TICK;
         self.stirred = true;
+        self.ticked = true;
         let mut silent = Vec::new();
         for (key, peer) in &mut self.peers {
             if peer.requests.is_empty() {
@@ -144,18 +151,20 @@ impl Scheduler {
             return pieces;
         }
         // Cancelled there and missing again: not to be asked twice of one peer.
-        let cancelled: HashSet<u32> = (peer.requests.iter())
-            .filter(|request| !request.live)
+        let mut holds = std::mem::take(&mut peer.holds);
+        let cancelled = peer.requests.iter().filter(|request| !request.live);
+        let cancelled: Vec<u32> = cancelled
             .map(|request| request.piece)
+            .filter(|piece| holds.remove(*piece))
             .collect();
         let mut room = peer.room(now);
-        let mut cursor = self.rarity.start(peer.run);
+        let mut level = 0;
         while pieces.len() < REQUESTS_PER_MESSAGE
             && peer.requests.len() < MAX_OUTSTANDING
             && *budget > 0
             && room > 0
         {
-            let Some(piece) = self.rarity.next(&peer.holds, &mut cursor) else {
+            let Some(piece) = self.rarity.next(&holds, peer.run, &mut level) else {
                 break;
             };
             let length = self.lengths.of(piece);
@@ -163,9 +172,6 @@ impl Scheduler {
             // A window is passed by a first request only.
             if self.pending + cost > MAX_PENDING || cost > room && peer.cost > 0 {
                 break;
-            }
-            if cancelled.contains(&piece) {
-                continue;
             }
             peer.ask(piece, length, now);
             peer.run = Some(piece + 1);
@@ -177,6 +183,10 @@ impl Scheduler {
             *budget = budget.saturating_sub(u64::from(length));
             pieces.push(piece);
         }
+        for piece in cancelled {
+            holds.insert(piece);
+        }
+        peer.holds = holds;
         pieces
     }
 
@@ -186,16 +196,24 @@ impl Scheduler {
         !self.owners.is_empty() && !able.any(|peer| self.rarity.any(&peer.holds))
     }
 
-    /// Asks a peer for what the slowest others owe.
-    fn ask_again(&mut self, key: PeerKey, now: Duration, budget: &mut u64) -> Vec<u32> {
+    /// Lines up the peers that owe something, the slowest last.
+    fn line_up_slow(&mut self, now: Duration) {
+        let owing = self.peers.iter().filter(|(_, peer)| peer.owed > 0);
+        let mut slow: Vec<(f64, PeerKey)> = owing
+            .map(|(key, peer)| (peer.seconds(0, now), *key))
+            .collect();
+        slow.sort_by(|(one, _), (other, _)| one.total_cmp(other));
+        self.slow = slow;
+    }
+
+    /// Asks a peer that has nothing else to do for what slower ones owe: instead
+    /// of them what they have not begun, or in the endgame as well as them.
+    fn take_over(&mut self, key: PeerKey, now: Duration, budget: &mut u64) -> Vec<u32> {
         let mut pieces = Vec::new();
         while pieces.len() < REQUESTS_PER_MESSAGE && *budget > 0 {
-            let alone = self.worth_a_copy(key, now).map(|piece| (piece, None));
-            let relief = || {
-                let (piece, slower) = self.worth_a_relief(key, now)?;
-                Some((piece, Some(slower)))
-            };
-            let Some((piece, slower)) = alone.or_else(relief) else {
+            let taken = self.worth_taking(key, now);
+            let relieved = || self.worth_a_relief(key, now).filter(|_| self.endgame);
+            let Some((piece, from)) = taken.or_else(relieved) else {
                 break;
             };
             let length = self.lengths.of(piece);
@@ -207,11 +225,17 @@ impl Scheduler {
                 break;
             }
             peer.ask(piece, length, now);
-            if let Some(slower) = slower {
-                self.cancel(slower, piece);
+            let is_copied = taken.is_some() && self.endgame;
+            if !is_copied {
+                self.cancel(from, piece);
             }
-            if let Some(owners) = self.owners.get_mut(&piece) {
-                owners.second = Some(key);
+            match self.owners.get_mut(&piece) {
+                Some(owners) => owners.second = Some(key),
+                None => {
+                    self.rarity.remove(piece);
+                    self.states[piece as usize] = PieceState::Requested;
+                    self.owners.insert(piece, Owners::one(key));
+                }
             }
             self.pending += cost(length);
             *budget = budget.saturating_sub(u64::from(length));
@@ -243,39 +267,49 @@ impl Scheduler {
         })
     }
 
-    /// The last piece that the slowest peer owes alone and that `key` would
-    /// bring sooner.
-    fn worth_a_copy(&self, key: PeerKey, now: Duration) -> Option<u32> {
+    /// The last piece that one of the slowest peers owes alone and that `key` would
+    /// bring sooner, and who owes it.
+    fn worth_taking(&self, key: PeerKey, now: Duration) -> Option<(u32, PeerKey)> {
         let peer = self.peers.get(&key).filter(|peer| peer.is_able())?;
         if peer.room(now) == 0 {
             return None;
         }
-        let mut slowest: Option<(f64, u32)> = None;
-        for (other, owing) in self.peers.iter().filter(|(other, _)| **other != key) {
-            let alone = |piece: u32| {
-                let owners = self.owners.get(&piece);
-                owners.is_some_and(|owners| owners.first == *other && owners.second.is_none())
+        let worth = match self.endgame {
+            true => WORTH_A_COPY,
+            false => WORTH_TAKING,
+        };
+        let least = peer.seconds(0, now) * worth;
+        let slow = self.slow.iter().rev();
+        let slow = slow.take_while(|(seconds, _)| *seconds > least);
+        for (_, other) in slow.filter(|(_, other)| *other != key) {
+            let Some(owing) = self.peers.get(other) else {
+                continue;
             };
             let mut behind = 0;
-            for request in owing.requests.iter().rev().filter(|request| request.live) {
-                let length = u64::from(self.lengths.of(request.piece));
-                if alone(request.piece)
-                    && peer.holds.contains(request.piece)
-                    && peer.find(request.piece).is_none()
+            let mut live = owing.requests.iter().filter(|request| request.live);
+            // What it may have begun is left to it, but for the endgame.
+            if !self.endgame {
+                live.next();
+            }
+            for request in live.rev() {
+                let piece = request.piece;
+                let length = u64::from(self.lengths.of(piece));
+                let owners = self.owners.get(&piece);
+                let is_alone =
+                    owners.is_some_and(|owners| owners.first == *other && owners.second.is_none());
+                let is_begun = request.got > 0 && !self.endgame;
+                if is_alone && !is_begun && peer.holds.contains(piece) && peer.find(piece).is_none()
                 {
                     let theirs =
                         owing.seconds(0, now) - owing.pace.seconds(behind) + owing.pace.seconds(0);
-                    let mine = peer.seconds(length, now);
-                    if mine * WORTH_A_COPY < theirs
-                        && slowest.is_none_or(|(seconds, _)| theirs > seconds)
-                    {
-                        slowest = Some((theirs, request.piece));
+                    if peer.seconds(length, now) * worth < theirs {
+                        return Some((piece, *other));
                     }
                     break;
                 }
                 behind += length - u64::from(request.got);
             }
         }
-        slowest.map(|(_, piece)| piece)
+        None
     }
 }

@@ -1,8 +1,8 @@
 //! Missing pieces in the order in which they are worth asking for: the rarest
-//! first, equally rare ones in runs, one run for each peer. The first runs begin at
-//! a place of one's own; a run goes on until it meets a piece that is not there to
-//! be asked for, and the next begins at random. So a file is read in order where
-//! that costs nothing, and two who fetch from one source part wherever they meet.
+//! first, equally rare ones in runs, one run for each peer, from a place of one's
+//! own onwards and around, and where a run meets what others have, from another
+//! place, any as likely as the next. A lone source is read in sequence by that, and
+//! those who read it at once keep apart.
 //!
 //! Invariant: a missing piece is in exactly one level, that of its copies.
 
@@ -26,34 +26,25 @@ pub(super) struct Rarity {
     levels: Vec<Level>,
     /// All of them.
     missing: PieceSet,
+    count: u32,
     /// Where the first run begins.
     origin: u32,
-    /// Runs that were broken off.
-    broken: u64,
-}
-
-/// How far a search through the missing pieces has come.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Cursor {
-    level: usize,
-    /// Where the run goes on.
-    run: u32,
-    at: u32,
-    /// Where the search through this level began, if not with the run.
-    began: Option<u32>,
-    wrapped: bool,
+    dice: Dice,
 }
 
 impl Rarity {
     /// `count` pieces that nobody holds and nobody misses.
-    pub(super) fn new(count: u32, origin: u32) -> Rarity {
+    pub(super) fn new(count: u32, seed: u64) -> Rarity {
+        let mut dice = Dice(seed);
+        let origin = (dice.next() % u64::from(count.max(1))) as u32;
         Rarity {
             copies: vec![0; count as usize],
             full: 0,
             levels: Vec::new(),
             missing: PieceSet::none(count),
+            count: 0,
             origin,
-            broken: 0,
+            dice,
         }
     }
 
@@ -114,7 +105,7 @@ impl Rarity {
             level.pieces = PieceSet::none(count);
         }
         level.count += u32::from(level.pieces.insert(piece));
-        self.missing.insert(piece);
+        self.count += u32::from(self.missing.insert(piece));
     }
 
     /// A piece is not missing any more; says whether it was.
@@ -126,70 +117,39 @@ impl Rarity {
         };
         let was = level.pieces.remove(piece);
         level.count -= u32::from(was);
-        self.missing.remove(piece);
+        self.count -= u32::from(self.missing.remove(piece));
         was
     }
 
-    /// Where a search begins that goes on with a run, or with a first one.
-    pub(super) fn start(&self, run: Option<u32>) -> Cursor {
-        let run = run.unwrap_or(self.origin);
-        Cursor {
-            level: 0,
-            run,
-            at: run,
-            began: None,
-            wrapped: false,
-        }
-    }
-
-    /// The next missing piece that is in `held`.
-    pub(super) fn next(&mut self, held: &PieceSet, cursor: &mut Cursor) -> Option<u32> {
-        while let Some(level) = self.levels.get(cursor.level) {
+    /// The missing piece in `held` to ask for next, where the peer's run goes on at
+    /// `run`, if it has one. `from` is the first level that may have one, at first
+    /// 0, and is moved on.
+    pub(super) fn next(
+        &mut self,
+        held: &PieceSet,
+        run: Option<u32>,
+        from: &mut usize,
+    ) -> Option<u32> {
+        let at = run.unwrap_or(self.origin) % (self.copies.len() as u32).max(1);
+        while let Some(level) = self.levels.get(*from) {
             if level.count > 0 {
-                if cursor.began.is_none()
-                    && !cursor.wrapped
-                    && cursor.at as usize >= self.copies.len()
-                {
-                    // After the last piece a run goes on with the first.
-                    cursor.at = 0;
-                    cursor.wrapped = true;
-                }
-                let found = level.pieces.next_common(held, cursor.at);
-                if found == Some(cursor.at) {
-                    cursor.at += 1;
-                    return found;
-                }
-                let (found, began) = match cursor.began {
-                    Some(began) => (found, began),
-                    None => {
-                        self.broken += 1;
-                        let lot = mixed(u64::from(self.origin) + (self.broken << 32));
-                        let found = level.pieces.some_common(held, lot);
-                        let began = found.unwrap_or(0);
-                        cursor.began = Some(began);
-                        cursor.wrapped = false;
-                        (found, began)
-                    }
+                let piece = if level.pieces.contains(at) && held.contains(at) {
+                    Some(at)
+                } else {
+                    level.pieces.some_common(held, self.dice.next())
                 };
-                let around = || level.pieces.next_common(held, 0);
-                let found = match found {
-                    None if !cursor.wrapped => {
-                        cursor.wrapped = true;
-                        around()
-                    }
-                    found => found,
-                };
-                if let Some(piece) = found.filter(|piece| !cursor.wrapped || *piece < began) {
-                    cursor.at = piece + 1;
-                    return Some(piece);
+                if piece.is_some() {
+                    return piece;
                 }
             }
-            *cursor = Cursor {
-                level: cursor.level + 1,
-                ..self.start(Some(cursor.run))
-            };
+            *from += 1;
         }
         None
+    }
+
+    /// Whether nothing is missing.
+    pub(super) fn is_empty(&self) -> bool {
+        self.count == 0
     }
 
     /// Whether anything missing is in `held`.
@@ -208,11 +168,16 @@ impl Rarity {
     }
 }
 
-/// A random number for each seed: SplitMix64's finaliser, so that seeds next to
-/// each other part.
-pub(super) fn mixed(seed: u64) -> u64 {
-    let mut mixed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ (mixed >> 31)
+/// Numbers that look random: SplitMix64 (Steele, Lea, Flood 2014).
+#[derive(Clone, Copy, Debug)]
+struct Dice(u64);
+
+impl Dice {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
 }

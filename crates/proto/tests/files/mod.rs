@@ -1,12 +1,16 @@
-//! Files in memory that a sharer offers, and the ways a fetch is fed with them.
+//! Files in memory that are shared, and the ways a fetch is fed with them.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 // Each test file takes what it needs.
 #![allow(dead_code)]
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use bytes::Bytes;
-use passalong_proto::fetch::{Fetch, FetchError, FetchEvent};
+use passalong_proto::fetch::{Fetch, FetchError, FetchEvent, PeerKey};
 use passalong_proto::keys::ShareKey;
 use passalong_proto::manifest::{Entry, EntryKind, Manifest, SignedManifest};
+use passalong_proto::pieces::PieceMap;
 use passalong_proto::safe_path::SafePath;
 use passalong_proto::tree::{FileHasher, FileHashes, PIECE_LEN, PieceHash, piece_count, piece_len};
 use passalong_proto::wire::{FRAME_DATA, Frame, Message, PieceRef};
@@ -15,16 +19,26 @@ pub(crate) fn key() -> ShareKey {
     ShareKey::from_seed([1; 32])
 }
 
+/// The time at which nothing has happened yet.
+pub(crate) const START: Duration = Duration::ZERO;
+pub(crate) const ONE: PeerKey = PeerKey(1);
+pub(crate) const TWO: PeerKey = PeerKey(2);
+
 /// Files in memory, and the signed list of them.
 pub(crate) struct Files {
     pub(crate) contents: Vec<Bytes>,
     pub(crate) hashes: Vec<FileHashes>,
     pub(crate) manifest: Manifest,
     pub(crate) signed: SignedManifest,
+    pub(crate) map: Arc<PieceMap>,
 }
 
 impl Files {
     pub(crate) fn of(sizes: &[u64]) -> Files {
+        Files::of_edition(sizes, 7)
+    }
+
+    pub(crate) fn of_edition(sizes: &[u64], edition: u64) -> Files {
         let content = |(entry, size): (usize, &u64)| -> Bytes {
             let pieces = (0..piece_count(*size)).flat_map(|piece| {
                 let byte = (entry * 31 + piece as usize + 1) as u8;
@@ -49,12 +63,15 @@ impl Files {
         };
         let entries = hashes.iter().enumerate().map(entry).collect();
         let manifest = Manifest::new("files", entries).unwrap();
+        let manifest = manifest.with_edition(edition);
+        let map = Arc::new(PieceMap::of(&manifest).unwrap());
         let signed = SignedManifest::sign(&key(), &manifest).unwrap();
         Files {
             contents,
             hashes,
             manifest,
             signed,
+            map,
         }
     }
 
@@ -104,23 +121,61 @@ impl Files {
         (0..bytes.len()).step_by(FRAME_DATA).map(frame).collect()
     }
 
-    /// A fetch that has the list.
+    /// What a peer says first.
+    pub(crate) fn told(&self) -> Message {
+        Message::Listed {
+            hash: *blake3::hash(&self.signed.bytes).as_bytes(),
+            edition: self.manifest.edition(),
+            one_person: false,
+        }
+    }
+
+    /// A fetch of this share that nobody is linked to.
+    pub(crate) fn fetch(&self) -> Fetch {
+        Fetch::new(key().secret(), 0)
+    }
+
+    /// A fetch that has the list, and one peer that holds everything and serves.
     pub(crate) fn listed(&self) -> Fetch {
-        let mut fetch = Fetch::new(key().secret());
-        self.relist(&mut fetch);
+        let mut fetch = self.fetch();
+        self.join(&mut fetch, ONE);
+        let asked = asked(&mut fetch);
+        assert_eq!(asked, [(ONE, Message::WantManifest)]);
+        assert_eq!(self.send_list(&mut fetch, ONE), [FetchEvent::Listed]);
         fetch
     }
 
-    pub(crate) fn relist(&self, fetch: &mut Fetch) {
-        let events: Vec<_> = self
-            .list()
-            .into_iter()
-            .filter_map(|message| fetch.handle(message).unwrap())
-            .collect();
-        assert!(
-            matches!(events[..], [FetchEvent::Listed | FetchEvent::ListedAgain]),
-            "{events:?}"
-        );
+    /// A peer with this list joins that holds everything and serves.
+    pub(crate) fn join(&self, fetch: &mut Fetch, peer: PeerKey) {
+        fetch.joined(peer, START);
+        for message in [self.told(), Message::HoldsAll, Message::Unchoke] {
+            assert_eq!(fetch.handle(peer, message, START).unwrap(), None);
+        }
+    }
+
+    /// A peer sends the list.
+    pub(crate) fn send_list(&self, fetch: &mut Fetch, peer: PeerKey) -> Vec<FetchEvent> {
+        let messages = self.list().into_iter();
+        messages
+            .filter_map(|message| fetch.handle(peer, message, START).unwrap())
+            .collect()
+    }
+
+    /// A peer sends the hashes of a file, and nothing of it is on disk.
+    pub(crate) fn send_hashes(&self, fetch: &mut Fetch, peer: PeerKey, entry: u32) {
+        for message in self.hash_messages(entry) {
+            fetch.handle(peer, message, START).unwrap();
+        }
+        fetch.file_ready(entry, &[]);
+    }
+
+    /// A peer sends a piece, which is stored. Says whether its file is whole.
+    pub(crate) fn send(&self, fetch: &mut Fetch, peer: PeerKey, piece: PieceRef) -> bool {
+        let event = deliver(fetch, peer, &self.frames(piece)).unwrap();
+        let bytes = self.piece(piece);
+        let from = peer;
+        assert_eq!(event, Some(FetchEvent::Piece { piece, bytes, from }));
+        fetch.piece_stored(piece)
     }
 
     pub(crate) fn all(&self) -> Vec<u32> {
@@ -128,13 +183,19 @@ impl Files {
     }
 }
 
-pub(crate) fn asked(fetch: &mut Fetch) -> Vec<Message> {
-    std::iter::from_fn(|| fetch.poll()).collect()
+pub(crate) fn asked(fetch: &mut Fetch) -> Vec<(PeerKey, Message)> {
+    asked_at(fetch, START)
 }
 
-pub(crate) fn requested(messages: &[Message]) -> Vec<PieceRef> {
-    let pieces = messages.iter().filter_map(|message| match message {
-        Message::Request { pieces } => Some(pieces),
+pub(crate) fn asked_at(fetch: &mut Fetch, now: Duration) -> Vec<(PeerKey, Message)> {
+    let mut budget = u64::MAX;
+    std::iter::from_fn(|| fetch.poll(now, &mut budget)).collect()
+}
+
+/// The pieces that a peer is asked for.
+pub(crate) fn requested(messages: &[(PeerKey, Message)], of: PeerKey) -> Vec<PieceRef> {
+    let pieces = messages.iter().filter_map(|(peer, message)| match message {
+        Message::Request { pieces } if *peer == of => Some(pieces),
         _ => None,
     });
     pieces.flatten().copied().collect()
@@ -143,10 +204,11 @@ pub(crate) fn requested(messages: &[Message]) -> Vec<PieceRef> {
 /// Hands over frames, up to the first that leads to something.
 pub(crate) fn deliver(
     fetch: &mut Fetch,
+    peer: PeerKey,
     frames: &[Frame],
 ) -> Result<Option<FetchEvent>, FetchError> {
     for frame in frames {
-        match fetch.handle_frame(frame.clone())? {
+        match fetch.handle_frame(peer, frame.clone(), START)? {
             None => {}
             event => return Ok(event),
         }
