@@ -1,11 +1,9 @@
 //! Who is in the swarm of a share, and whom to be linked with.
 //!
 //! A policy: it hears of links and of gossip, and [`Membership::poll`] says whom to
-//! connect with, which link to give up and what to tell whom. Time is an argument
-//! that never runs backwards. Links stay about [`TARGET_LINKS`] each, chosen at
-//! random among those known, so the swarm hangs together without anybody knowing
-//! all of it. What a member says of itself is believed of itself alone; hearsay is
-//! bounded by teller. How a connection is made is not decided here.
+//! connect with, which link to give up and what to tell whom. Links stay about
+//! [`TARGET_LINKS`] each, drawn at random among those known, so the swarm hangs
+//! together without anybody knowing all of it. Hearsay is bounded by teller. How a connection is made is not decided here.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -90,7 +88,7 @@ pub enum Action {
         addresses: Vec<SocketAddr>,
     },
     /// Part with a member because there are links enough on both sides. The link
-    /// no longer counts.
+    /// no longer counts; [`Membership::unlinked`] is not to be called for it.
     Drop {
         /// Whom.
         device: DeviceId,
