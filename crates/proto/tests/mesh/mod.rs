@@ -469,7 +469,7 @@ impl Mesh {
     /// What a member does with its upload, link by link in turn.
     fn upload(&mut self, at: usize) {
         let now = self.now;
-        if self.members[at].manner == Manner::Choker && now.as_millis() % 700 == 0 {
+        if self.members[at].manner == Manner::Choker && now.as_millis().is_multiple_of(700) {
             self.choke_or_unchoke(at);
         }
         let member = &mut self.members[at];
