@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use passalong_engine::Engine;
 use passalong_engine::api::{
-    Audience, EntryView, Id, Opened, Problem, Selection, Settings, Snapshot,
+    Audience, EntryView, HistoryEntry, Id, Opened, Problem, Selection, Settings, Snapshot,
 };
 use qrcode::QrCode;
 use qrcode::render::svg;
@@ -142,6 +142,36 @@ pub(crate) async fn cancel(engine: State<'_, Engine>, id: Id) -> Result<(), Prob
 #[tauri::command]
 pub(crate) async fn retry(engine: State<'_, Engine>, id: Id) -> Result<(), Problem> {
     engine.retry(&id).await
+}
+
+#[tauri::command]
+pub(crate) async fn pause(engine: State<'_, Engine>, id: Id) -> Result<(), Problem> {
+    engine.pause(&id).await
+}
+
+#[tauri::command]
+pub(crate) async fn resume(engine: State<'_, Engine>, id: Id) -> Result<(), Problem> {
+    engine.resume(&id).await
+}
+
+#[tauri::command]
+pub(crate) async fn pass_on(engine: State<'_, Engine>, id: Id) -> Result<(), Problem> {
+    engine.pass_on(&id).await
+}
+
+#[tauri::command]
+pub(crate) async fn stop_passing(engine: State<'_, Engine>, id: Id) -> Result<(), Problem> {
+    engine.stop_passing(&id).await
+}
+
+#[tauri::command]
+pub(crate) async fn history(engine: State<'_, Engine>) -> Result<Vec<HistoryEntry>, Problem> {
+    engine.history().await
+}
+
+#[tauri::command]
+pub(crate) async fn clear_history(engine: State<'_, Engine>) -> Result<(), Problem> {
+    engine.clear_history().await
 }
 
 /// Asks where a transfer's files should go; false if the person thinks better of it.

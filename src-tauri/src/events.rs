@@ -103,7 +103,7 @@ fn announce(app: &AppHandle, transfer: &TransferView) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use passalong_engine::api::{Destination, Progress};
+    use passalong_engine::api::{CopiesView, Destination, Progress, Safety};
 
     fn transfer(state: TransferState) -> TransferView {
         TransferView {
@@ -119,6 +119,12 @@ mod tests {
                 path: String::new(),
                 free_bytes: None,
             },
+            link: String::new(),
+            people: Vec::new(),
+            copies: CopiesView::default(),
+            safety: Safety::Nobody,
+            passing_on: false,
+            stopped: false,
             problems: Vec::new(),
             created_at: 0,
         }

@@ -18,6 +18,7 @@ use passalong_engine::{Config, Engine};
 use tempfile::TempDir;
 use tokio::sync::broadcast::error::RecvError;
 
+pub mod crowd;
 pub mod offering;
 pub mod raw;
 
@@ -62,6 +63,11 @@ impl Person {
 
     /// Closes the app and opens it again.
     pub async fn restart(self) -> Person {
+        self.restart_after(|_| {}).await
+    }
+
+    /// The same; what `meanwhile` does to their home happens in between.
+    pub async fn restart_after(self, meanwhile: impl FnOnce(&Path)) -> Person {
         let Person {
             engine,
             home,
@@ -69,16 +75,15 @@ impl Person {
         } = self;
         engine.shutdown().await;
         drop(engine);
-        let engine = loop {
-            match Engine::start(config.clone()).await {
-                Ok(engine) => break engine,
-                // The last tasks of the old engine still hold the folder.
-                Err(problem) if problem.message.contains("in use") => {
-                    tokio::task::yield_now().await;
-                }
-                Err(problem) => panic!("the engine starts again: {problem:?}"),
-            }
-        };
+        // The last tasks of the old engine hold the folder for a moment.
+        let lock = fs::File::open(config.data_dir.join("lock")).expect("a lock");
+        while lock.try_lock().is_err() {
+            tokio::task::yield_now().await;
+        }
+        drop(lock);
+        meanwhile(home.path());
+        let engine = Engine::start(config.clone()).await;
+        let engine = engine.expect("the engine starts again");
         Person {
             engine,
             home,
@@ -138,6 +143,14 @@ impl Person {
             .await
             .expect("accepted");
         self.transfer_until(&id, |t| is_over(&t.state)).await
+    }
+
+    /// Sends at most so many bytes a second from now on.
+    pub async fn limit_upload(&self, bytes: Option<u64>) {
+        let mut settings = self.engine.snapshot().await.settings;
+        settings.upload_limit = bytes;
+        let saved = self.engine.save_settings(settings).await;
+        saved.expect("saved");
     }
 
     /// Waits until a share of theirs looks as expected.

@@ -5,9 +5,12 @@ use passalong_proto::invite::InviteSecret;
 use passalong_proto::keys::ShareKey;
 use passalong_proto::manifest::{EntryKind, SignedManifest};
 use passalong_proto::tree::{FileHasher, FileHashes, PIECE_LEN, PieceHash, piece_len};
-use passalong_proto::wire::{FRAME_DATA, MANIFEST_PART, Message, PieceRef};
+use passalong_proto::wire::{FRAME_DATA, HASHES_PER_MESSAGE, MANIFEST_PART, Message, PieceRef};
 
 use crate::raw::RawLink;
+
+/// The edition of every list here.
+const EDITION: u64 = 1;
 
 /// What a raw peer offers.
 pub struct Offering {
@@ -43,7 +46,8 @@ impl Offering {
     }
 
     /// The list, signed by some key. Written byte by byte as the format says
-    /// (version, name, entries in postcard), since no safe type holds such names.
+    /// (version, name, edition, entries in postcard), since no safe type holds such
+    /// names.
     pub fn signed_by(&self, key: &ShareKey) -> SignedManifest {
         let files = self.files.iter().zip(&self.hashes);
         let entries: Vec<(&str, EntryKind)> = files
@@ -56,7 +60,7 @@ impl Offering {
                 (name.as_str(), kind)
             })
             .collect();
-        let bytes = postcard::to_extend(&("Offering", entries), vec![1]).expect("encoded");
+        let bytes = postcard::to_extend(&("Offering", EDITION, entries), vec![1]).expect("encoded");
         let message = blake3::derive_key("passalong v1 manifest signature", &bytes);
         SignedManifest {
             public_key: key.public(),
@@ -77,26 +81,27 @@ impl Offering {
         &content[start..start + piece_len(content.len() as u64, piece.piece) as usize]
     }
 
-    /// Sends the list.
+    /// Proves to be the sharer, says that everything is held here and that it may
+    /// be asked for.
+    pub async fn announce(&self, link: &RawLink) {
+        link.send(&link.sharer_of(&self.key)).await;
+        announce(link, &self.signed()).await;
+    }
+
+    /// The same, and sends the list once it is wanted.
     pub async fn list(&self, link: &RawLink) {
+        link.send(&link.sharer_of(&self.key)).await;
         list(link, &self.signed()).await;
     }
 
-    /// Says hello, sends the list and then all that is asked for, until the other
-    /// side parts.
+    /// Says hello and does what is asked for, until the other side parts.
     pub async fn serve(&self, link: &RawLink) {
         link.greet().await;
-        self.list(link).await;
+        self.announce(link).await;
         while let Some(message) = link.receive().await {
             match message {
-                Message::WantHashes { entry } => {
-                    let message = Message::Hashes {
-                        entry,
-                        first: 0,
-                        hashes: self.hashes(entry),
-                    };
-                    link.send(&message).await;
-                }
+                Message::WantManifest => parts(link, &self.signed()).await,
+                Message::WantHashes { entry } => self.send_hashes(link, entry).await,
                 Message::Request { pieces } => {
                     for piece in pieces {
                         send_piece(link, piece, self.piece(piece)).await;
@@ -107,10 +112,45 @@ impl Offering {
             }
         }
     }
+
+    /// Sends the hashes of a file's pieces.
+    pub async fn send_hashes(&self, link: &RawLink, entry: u32) {
+        for (index, part) in self.hashes(entry).chunks(HASHES_PER_MESSAGE).enumerate() {
+            let message = Message::Hashes {
+                entry,
+                first: (index * HASHES_PER_MESSAGE) as u32,
+                hashes: part.to_vec(),
+            };
+            link.send(&message).await;
+        }
+    }
+}
+
+/// Says that there is a list, that everything in it is held here, and that it may
+/// be asked for.
+pub async fn announce(link: &RawLink, signed: &SignedManifest) {
+    link.send(&Message::Listed {
+        hash: *blake3::hash(&signed.bytes).as_bytes(),
+        edition: EDITION,
+        one_person: false,
+    })
+    .await;
+    link.send(&Message::HoldsAll).await;
+    link.send(&Message::Unchoke).await;
+}
+
+/// Announces a list, and sends it once it is wanted.
+pub async fn list(link: &RawLink, signed: &SignedManifest) {
+    announce(link, signed).await;
+    link.heard("the list to be asked for", |message| {
+        matches!(message, Message::WantManifest).then_some(())
+    })
+    .await;
+    parts(link, signed).await;
 }
 
 /// Sends a list in parts.
-pub async fn list(link: &RawLink, signed: &SignedManifest) {
+pub async fn parts(link: &RawLink, signed: &SignedManifest) {
     link.send(&Message::Manifest {
         public_key: signed.public_key,
         signature: signed.signature.into(),

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 use passalong_proto::invite::{Invite, InviteSecret};
-use passalong_proto::keys::{DeviceId, DeviceKey, Role, link_binding};
+use passalong_proto::keys::{DeviceId, DeviceKey, Role, ShareKey, link_binding};
 use passalong_proto::knock::{
     self, Answer, Candidate, CandidateKind, DeviceName, IceToken, Knock, MAX_DATAGRAM, Offer,
     ReceivedKnock, SentKnock, SessionId,
@@ -350,6 +350,26 @@ impl RawLink {
 
     /// The hello that the holder of `key` would say here.
     pub fn hello_of(&self, key: &DeviceKey) -> Message {
+        Message::Hello {
+            version: PROTOCOL_VERSION,
+            signature: key.sign(&self.binding()).into(),
+        }
+    }
+
+    /// The word of the holder of `key` that this link leads to the sharer.
+    pub fn sharer_of(&self, key: &ShareKey) -> Message {
+        Message::Sharer {
+            public_key: key.public(),
+            signature: key.sign(&self.binding()).into(),
+        }
+    }
+
+    /// The device at the other end.
+    pub fn peer(&self) -> DeviceId {
+        self.0.peer.0
+    }
+
+    fn binding(&self) -> [u8; 32] {
         let Unopened {
             role,
             secret,
@@ -357,11 +377,7 @@ impl RawLink {
             peer,
             ..
         } = &self.0;
-        let binding = link_binding(*role, own, &peer.1, secret);
-        Message::Hello {
-            version: PROTOCOL_VERSION,
-            signature: key.sign(&binding).into(),
-        }
+        link_binding(*role, own, &peer.1, secret)
     }
 
     /// Says hello and checks the other side's; the answerer begins.
@@ -421,6 +437,18 @@ impl RawLink {
             match Message::decode(&bytes).expect("an honest message") {
                 Message::Alive => {}
                 message => return Some(message),
+            }
+        }
+    }
+
+    /// Reads until a message that `wanted` picks out.
+    pub async fn heard<T>(&self, what: &str, wanted: impl Fn(&Message) -> Option<T>) -> T {
+        loop {
+            let Some(message) = self.receive().await else {
+                panic!("the other side is gone; waited in vain for {what}")
+            };
+            if let Some(found) = wanted(&message) {
+                return found;
             }
         }
     }

@@ -179,13 +179,6 @@ async fn shares_come_back_under_the_same_code_and_downloads_go_on_where_they_wer
     assert!(!ben.downloads().join("big.bin").exists());
     let again = ana.share(std::slice::from_ref(&path)).await;
     assert_eq!(again.code, share.code);
-    let id = ben.open(&again.link).await.expect("an invite");
-    ben.transfer_until(&id, |t| t.state == TransferState::Offered)
-        .await;
-    ben.engine
-        .accept(&id, Selection::All)
-        .await
-        .expect("accepted");
     let first = ben
         .transfer_until(
             &id,
@@ -217,6 +210,42 @@ async fn files_that_were_changed_and_shared_again_are_offered_anew() {
     let ana = ana.restart().await;
     let again = ana.share(std::slice::from_ref(&path)).await;
     assert_eq!(again.code, share.code);
+    ben.open(&again.link).await.expect("the new address");
+    // Nothing was chosen yet, so the new list takes the place of the old one.
+    ben.transfer_until(&id, |t| t.state == TransferState::Offered && t.bytes == 15)
+        .await;
+    ben.engine
+        .accept(&id, Selection::All)
+        .await
+        .expect("accepted");
+    ben.transfer_until(&id, |t| matches!(t.state, TransferState::Done { .. }))
+        .await;
+    assert_eq!(
+        fs::read(ben.downloads().join("note.txt")).expect("a file"),
+        b"second thoughts"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_change_after_they_were_chosen_are_told_and_offered_anew() {
+    let (ana, ben) = (Person::new("Ana").await, Person::new("Ben").await);
+    let path = ana.write("note.txt", b"first");
+    let share = ana.share(std::slice::from_ref(&path)).await;
+    ana.engine.pause(&share.id).await.expect("paused");
+    let id = ben.open(&share.link).await.expect("an invite");
+    ben.transfer_until(&id, |t| t.state == TransferState::Offered)
+        .await;
+    ben.engine
+        .accept(&id, Selection::All)
+        .await
+        .expect("accepted");
+    ana.share_until(&share.id, |s| s.people.iter().any(|p| p.total == 5))
+        .await;
+    fs::write(&path, b"second thoughts").expect("changed");
+    let ana = ana.restart().await;
+    let again = ana.share(std::slice::from_ref(&path)).await;
+    assert_eq!(again.code, share.code);
+    ana.engine.resume(&again.id).await.expect("resumed");
     ben.open(&again.link).await.expect("the new address");
     let failed = ben.transfer_until(&id, |t| is_over(&t.state)).await;
     let TransferState::Failed { problem, .. } = failed.state else {

@@ -5,7 +5,7 @@
 use std::fs::{self, File};
 use std::time::Duration;
 
-use passalong_engine::api::{PersonState, ShareView, TransferState};
+use passalong_engine::api::{PersonState, ShareState, ShareView, TransferState};
 use passalong_proto::invite::Invite;
 use passalong_proto::knock::{Answer, KNOCK_BYTE, KNOCK_VERSION, MAX_DATAGRAM};
 use passalong_proto::manifest::Manifest;
@@ -16,8 +16,13 @@ use passalong_proto::wire::{
 use passalong_tests::raw::{RawLink, RawPeer, dead_offer};
 use passalong_tests::{Person, bytes, tree};
 
-/// Reads the list that follows a hello.
+/// Asks for the list once it is told of, and reads it.
 async fn listed(link: &RawLink) -> Manifest {
+    link.heard("a list", |message| {
+        matches!(message, Message::Listed { .. }).then_some(())
+    })
+    .await;
+    link.send(&Message::WantManifest).await;
     let (mut length, mut encoded) = (usize::MAX, Vec::new());
     while encoded.len() < length {
         match link.receive().await.expect("still there") {
@@ -41,6 +46,17 @@ async fn visit_and_accept(share: &ShareView, seed: u8) -> RawLink {
     let link = visit(share, seed).await;
     let (files, bytes) = (share.files, share.bytes);
     link.send(&Message::Accept { files, bytes }).await;
+    link
+}
+
+/// The same, and its requests are answered from now on.
+async fn visit_and_ask(share: &ShareView, seed: u8) -> RawLink {
+    let link = visit_and_accept(share, seed).await;
+    link.send(&Message::Interest { wants: true }).await;
+    link.heard("a turn", |message| {
+        matches!(message, Message::Unchoke).then_some(())
+    })
+    .await;
     link
 }
 
@@ -113,7 +129,7 @@ async fn what_does_not_exist_or_is_too_much_cannot_be_asked_for() {
         vec![too_long],
         vec![most(); floods],
     ]) {
-        let link = visit_and_accept(&share, seed).await;
+        let link = visit_and_ask(&share, seed).await;
         for message in &messages {
             link.send(message).await;
         }
@@ -147,21 +163,25 @@ async fn more_than_was_offered_cannot_be_accepted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn messages_that_are_a_sharers_and_garbage_end_the_link() {
+async fn answers_to_what_was_not_asked_and_garbage_end_the_link() {
     let ana = Person::new("Ana").await;
     let share = ana.share(&[ana.write("a.txt", b"hello")]).await;
-    let (entry, reason) = (0, SourceProblem::Changed);
+    let piece = PieceRef { entry: 0, piece: 0 };
     for (seed, message) in (1..).zip([
-        Message::Preparing {
-            done_bytes: 0,
-            total_bytes: 1,
+        Message::Manifest {
+            public_key: [0; 32],
+            signature: [0; 64].into(),
+            length: 1,
         },
         Message::ManifestPart { bytes: vec![0] },
-        Message::Unavailable { entry, reason },
         Message::Hashes {
-            entry,
+            entry: 0,
             first: 0,
             hashes: vec![PieceHash([0; 32])],
+        },
+        Message::NoHashes { entry: 0 },
+        Message::Dropped {
+            pieces: vec![piece],
         },
     ]) {
         let link = visit_and_accept(&share, seed).await;
@@ -177,9 +197,50 @@ async fn messages_that_are_a_sharers_and_garbage_end_the_link() {
         is_shown_out(&ana, &share, &link, "garbage on the bulk channel").await;
     }
     let link = visit_and_accept(&share, 50).await;
-    let piece = PieceRef { entry: 0, piece: 0 };
     link.send_frame(piece, 0, b"hello").await;
     is_shown_out(&ana, &share, &link, "a frame").await;
+    is_well(&share).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_member_says_of_its_own_copy_changes_nothing_for_the_share() {
+    let ana = Person::new("Ana").await;
+    let share = ana.share(&[ana.write("a.txt", b"hello")]).await;
+    let link = visit_and_accept(&share, 1).await;
+    let (entry, reason) = (0, SourceProblem::Changed);
+    for message in [
+        Message::Preparing {
+            done_bytes: 0,
+            total_bytes: 1,
+        },
+        Message::Unavailable { entry, reason },
+        Message::Choke,
+        Message::Unchoke,
+        Message::Listed {
+            hash: [7; 32],
+            edition: u64::MAX,
+            one_person: true,
+        },
+        Message::HoldsAll,
+        Message::Progress { bytes: 2 },
+    ] {
+        link.send(&message).await;
+    }
+    let shown = ana
+        .share_until(&share.id, |share| {
+            share.people.iter().any(|person| person.bytes == 2)
+        })
+        .await;
+    assert_eq!(
+        (
+            shown.state,
+            shown.skipped_total,
+            shown.files,
+            shown.audience
+        ),
+        (ShareState::Ready, 0, 1, share.audience)
+    );
+    assert_eq!(tree(&ana.downloads()).len(), 0);
     is_well(&share).await;
 }
 
@@ -279,7 +340,7 @@ async fn whoever_asks_and_never_reads_costs_little_and_holds_up_nobody() {
     sparse.set_len(SIZE).expect("a length");
     let share = ana.share(&[ana.path("big.bin")]).await;
     let before = memory();
-    let link = visit_and_accept(&share, 1).await;
+    let link = visit_and_ask(&share, 1).await;
     link.send(&request(0, 0..(SIZE >> 20) as u32)).await;
     let small = ana
         .share(&[ana.write("small.bin", &bytes(1, 40 << 20))])
@@ -313,7 +374,7 @@ async fn whoever_vanishes_in_the_middle_is_lost_and_the_others_go_on() {
     let content = bytes(1, 30 << 20);
     let share = ana.share(&[ana.write("big.bin", &content)]).await;
     let ben = Person::new("Ben").await;
-    let link = visit_and_accept(&share, 1).await;
+    let link = visit_and_ask(&share, 1).await;
     link.send(&request(0, 0..30)).await;
     link.receive_frame().await.expect("a frame");
     ana.share_until(&share.id, |share| {

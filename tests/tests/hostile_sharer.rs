@@ -10,7 +10,7 @@ use passalong_proto::keys::{DeviceKey, ShareKey};
 use passalong_proto::manifest::{MAX_MANIFEST_BYTES, SignedManifest};
 use passalong_proto::tree::{PIECE_LEN, PieceHash};
 use passalong_proto::wire::{FRAME_DATA, Farewell, Message, PieceRef, SourceProblem};
-use passalong_tests::offering::{Offering, list, send_piece};
+use passalong_tests::offering::{Offering, announce, list, send_piece};
 use passalong_tests::raw::{RawLink, RawPeer};
 use passalong_tests::{Person, bytes, is_over, tree};
 
@@ -52,33 +52,44 @@ async fn accept(ben: &Person, id: &str) {
     accepted.expect("accepted");
 }
 
-/// Reads until the hashes of the first file are asked for, and sends them.
-async fn hashes_requested(offering: &Offering, link: &RawLink) {
-    while !matches!(
-        link.receive().await.expect("still there"),
-        Message::WantHashes { entry: 0 }
-    ) {}
-    link.send(&Message::Hashes {
-        entry: 0,
-        first: 0,
-        hashes: offering.hashes(0),
+/// Reads until the list is asked for.
+async fn list_requested(link: &RawLink) {
+    link.heard("the list to be asked for", |message| {
+        matches!(message, Message::WantManifest).then_some(())
+    })
+    .await;
+}
+
+/// Reads until the hashes of the first file are asked for.
+async fn hashes_requested(link: &RawLink) {
+    link.heard("hashes to be asked for", |message| {
+        matches!(message, Message::WantHashes { entry: 0 }).then_some(())
     })
     .await;
 }
 
 /// Reads until pieces are asked for.
 async fn requested(link: &RawLink) -> Vec<PieceRef> {
-    loop {
-        match link.receive().await.expect("still there") {
-            Message::Request { pieces } => return pieces,
-            _ => continue,
-        }
-    }
+    let asked = |message: &Message| match message {
+        Message::Request { pieces } => Some(pieces.clone()),
+        _ => None,
+    };
+    link.heard("pieces to be asked for", asked).await
 }
 
 impl Meeting {
     /// The transfer has failed because of what was sent, and the sharer was told.
     async fn is_found_out(&self, ben: &Person, what: &str) -> TransferView {
+        self.is_found_out_as(ben, what, &[Farewell::Protocol]).await
+    }
+
+    /// The same, for what has a farewell of its own.
+    async fn is_found_out_as(
+        &self,
+        ben: &Person,
+        what: &str,
+        farewells: &[Farewell],
+    ) -> TransferView {
         let over = ben.transfer_until(&self.id, |t| is_over(&t.state)).await;
         let TransferState::Failed { problem, .. } = &over.state else {
             panic!("{what}: {:?}", over.state)
@@ -87,7 +98,7 @@ impl Meeting {
         assert!(!problem.remedy.is_empty());
         let parting = self.link.parting().await;
         assert!(
-            matches!(parting, None | Some(Farewell::Protocol)),
+            parting.is_none_or(|parting| farewells.contains(&parting)),
             "{what}: {parting:?}"
         );
         over
@@ -236,9 +247,13 @@ async fn names_that_are_the_same_on_some_disks_all_arrive() {
 async fn lists_longer_than_allowed_or_announced_are_refused() {
     let ben = Person::new("Ben").await;
     let files = [("a.txt", b"hello".to_vec())];
-    for seed in 1..=5 {
+    for seed in 1..=6 {
         let Meeting { offering, link, .. } = &meet(&ben, seed, &files).await;
         let signed = offering.signed();
+        if seed != 6 {
+            announce(link, &signed).await;
+            list_requested(link).await;
+        }
         let head = |length| Message::Manifest {
             public_key: signed.public_key,
             signature: signed.signature.into(),
@@ -253,7 +268,9 @@ async fn lists_longer_than_allowed_or_announced_are_refused() {
             2 => vec![head(u32::MAX), part(&signed.bytes)],
             3 => vec![head(length - 1), part(&signed.bytes)],
             4 => vec![part(&signed.bytes)],
-            _ => vec![head(length), part(&signed.bytes), head(length)],
+            5 => vec![head(length), part(&signed.bytes), head(length)],
+            // Not asked for at all.
+            _ => vec![head(length), part(&signed.bytes)],
         };
         for message in messages {
             link.send(&message).await;
@@ -274,6 +291,7 @@ async fn hashes_that_do_not_fit_the_list_are_refused() {
     let files = [("big.bin", bytes(1, 2 * PIECE_LEN as usize))];
     for seed in 1..=4 {
         let meeting = meet_and_accept(&ben, seed, &files).await;
+        hashes_requested(&meeting.link).await;
         let right = meeting.offering.hashes(0);
         let (entry, first, hashes) = match seed {
             1 => (0, 0, vec![PieceHash([9; 32]); 2]),
@@ -302,19 +320,26 @@ async fn wrong_bytes_never_get_a_final_name() {
     for piece in requested(&meeting.link).await {
         send_piece(&meeting.link, piece, b"as it was forged").await;
     }
-    meeting.is_found_out(&ben, "a small file").await;
+    let wrong = [Farewell::Corrupt, Farewell::Protocol];
+    meeting.is_found_out_as(&ben, "a small file", &wrong).await;
 
     let large = [("large.bin", bytes(2, 2 * PIECE_LEN as usize + 5))];
     let meeting = meet_and_accept(&ben, 2, &large).await;
-    hashes_requested(&meeting.offering, &meeting.link).await;
-    for piece in requested(&meeting.link).await {
-        let mut content = meeting.offering.piece(piece).to_vec();
-        if piece.piece == 1 {
-            content[70_000] ^= 1;
+    hashes_requested(&meeting.link).await;
+    meeting.offering.send_hashes(&meeting.link, 0).await;
+    // Which piece is asked for first is the receiver's to choose.
+    let mut wrong_sent = false;
+    while !wrong_sent {
+        for piece in requested(&meeting.link).await {
+            let mut content = meeting.offering.piece(piece).to_vec();
+            if piece.piece == 1 {
+                content[70_000] ^= 1;
+                wrong_sent = true;
+            }
+            send_piece(&meeting.link, piece, &content).await;
         }
-        send_piece(&meeting.link, piece, &content).await;
     }
-    meeting.is_found_out(&ben, "a large file").await;
+    meeting.is_found_out_as(&ben, "a large file", &wrong).await;
     is_unharmed(&ben).await;
 }
 
@@ -359,7 +384,6 @@ async fn messages_that_are_a_receivers_and_garbage_end_the_link() {
         Message::Request { pieces: vec![] },
         Message::WantHashes { entry: 0 },
         Message::Complete,
-        Message::Decline,
         Message::Progress { bytes: 5 },
     ];
     for (seed, message) in (1..).zip(&receivers) {
@@ -386,6 +410,31 @@ async fn messages_that_are_a_receivers_and_garbage_end_the_link() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_declines_or_cancels_is_let_go_and_met_again() {
+    let ben = Person::new("Ben").await;
+    let files = [("a.txt", b"hello".to_vec())];
+    for (seed, word) in (1..).zip([Message::Decline, Message::Cancel]) {
+        let meeting = meet(&ben, seed, &files).await;
+        meeting.link.send(&word).await;
+        let parting = meeting.link.parting().await;
+        assert!(
+            matches!(parting, None | Some(Farewell::Finished)),
+            "{parting:?}"
+        );
+        let link = meeting.mallory.answer(&meeting.offering.secret()).await;
+        let (_, done) = tokio::join!(meeting.offering.serve(&link), async {
+            accept(&ben, &meeting.id).await;
+            ben.transfer_until(&meeting.id, |t| is_over(&t.state)).await
+        });
+        assert!(
+            matches!(done.state, TransferState::Done { .. }),
+            "{:?}",
+            done.state
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_impostor_is_left_and_whoever_answers_next_is_heard() {
     let ben = Person::new("Ben").await;
     let (mallory, offering) = (
@@ -398,7 +447,7 @@ async fn an_impostor_is_left_and_whoever_answers_next_is_heard() {
     let link = mallory.answer(&secret).await;
     link.send(&link.hello_of(&DeviceKey::from_seed([9; 32])))
         .await;
-    offering.list(&link).await;
+    offering.announce(&link).await;
     link.parting().await;
 
     let link = mallory.answer(&secret).await;
@@ -411,7 +460,7 @@ async fn an_impostor_is_left_and_whoever_answers_next_is_heard() {
     link.parting().await;
 
     let link = mallory.answer(&secret).await;
-    offering.list(&link).await;
+    offering.announce(&link).await;
     link.parting().await;
 
     let link = mallory.answer(&secret).await;
@@ -511,8 +560,9 @@ async fn a_sharer_that_goes_silent_stalls_the_transfer_which_goes_on_when_it_is_
 
     // Half a piece, and the connection breaks.
     second.greet().await;
-    offering.list(&second).await;
-    hashes_requested(&offering, &second).await;
+    offering.announce(&second).await;
+    hashes_requested(&second).await;
+    offering.send_hashes(&second, 0).await;
     let pieces = requested(&second).await;
     send_piece(&second, pieces[0], offering.piece(pieces[0])).await;
     second

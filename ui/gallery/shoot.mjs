@@ -20,6 +20,12 @@ const LOOKS = [
   { name: "large-text-all", width: 720, height: 2400, colorScheme: "light", zoom: 200 },
 ];
 
+/** Opens the row and brings who has what to the top. */
+async function lookAtPeople(page) {
+  await page.getByTestId("details-button").first().click();
+  await page.getByTestId("who-has-what").first().evaluate((section) => section.scrollIntoView({ block: "start" }));
+}
+
 /** What a person would have done to get to where the picture is taken. */
 const STEPS = {
   async typo(page) {
@@ -62,10 +68,42 @@ const STEPS = {
   async settings(page) {
     await page.getByTestId("settings-button").click();
   },
+  "who-solo": lookAtPeople,
+  "who-one": lookAtPeople,
+  "who-two": lookAtPeople,
+  "who-twelve": lookAtPeople,
+  "who-fifty": lookAtPeople,
+  "who-crowd": lookAtPeople,
+  async "who-table"(page) {
+    await lookAtPeople(page);
+    await page.getByTestId("as-table").click();
+  },
+  "pieces-ten": lookAtPeople,
+  "only-you": lookAtPeople,
+  async history(page) {
+    await page.getByTestId("history-button").click();
+  },
+  async "history-clear"(page) {
+    await page.getByTestId("history-button").click();
+    await page.getByTestId("clear-history").click();
+  },
+  async "history-empty"(page) {
+    await page.getByTestId("history-button").click();
+  },
+  async "settings-limits"(page) {
+    await page.getByTestId("settings-button").click();
+    await page.getByTestId("upload-limit").fill("5 MB/s");
+    await page.getByTestId("download-limit").fill("20");
+    await page.getByTestId("upload-slots").focus();
+    await page.getByTestId("upload-limit").evaluate((field) => field.closest(".group").scrollIntoView({ block: "center" }));
+  },
   async drop(page) {
     await page.evaluate(() => window.bridge.window.hover(true));
   },
 };
+
+/** Pictures of a scene in which more has been done. */
+const SAME_AS = { drop: "busy", "who-table": "who-twelve", "history-clear": "history", "settings-limits": "settings" };
 
 const server = await createServer({ root: ui, configFile: join(ui, "vite.config.ts"), logLevel: "error", server: { port: 0, strictPort: false } });
 await server.listen();
@@ -75,7 +113,7 @@ mkdirSync(out, { recursive: true });
 
 const index = await browser.newPage();
 await index.goto(`http://127.0.0.1:${port}/gallery/`);
-const scenes = [...(await index.locator("a").allTextContents()), "drop"];
+const scenes = [...(await index.locator("a").allTextContents()), ...Object.keys(SAME_AS)];
 await index.close();
 
 for (const look of LOOKS) {
@@ -84,11 +122,12 @@ for (const look of LOOKS) {
     const page = await context.newPage();
     page.on("pageerror", (error) => console.error(`${scene}: ${error.message}`));
     if (scene === "receiving") await page.clock.install();
-    await page.goto(`http://127.0.0.1:${port}/gallery/?scene=${scene === "drop" ? "busy" : scene}`);
+    if (scene.startsWith("history")) await page.clock.setFixedTime(Date.UTC(2026, 8, 12, 18, 0));
+    await page.goto(`http://127.0.0.1:${port}/gallery/?scene=${SAME_AS[scene] ?? scene}`);
     if (look.zoom) await page.evaluate((zoom) => (document.documentElement.style.fontSize = `${zoom}%`), look.zoom);
     await page.getByTestId("status-line").waitFor();
     await STEPS[scene]?.(page);
-    await page.evaluate(() => Promise.all(document.getAnimations().filter((each) => each.effect.getTiming().iterations === 1).map((each) => each.finished)));
+    await page.evaluate(() => Promise.allSettled(document.getAnimations().filter((each) => each.effect.getTiming().iterations === 1).map((each) => each.finished)));
     await page.screenshot({ path: join(out, `${scene}-${look.name}.png`) });
     await page.close();
   }

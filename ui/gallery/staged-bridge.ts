@@ -6,12 +6,14 @@ import type { AtStake } from "../src/bindings/AtStake";
 import type { Audience } from "../src/bindings/Audience";
 import type { EntryView } from "../src/bindings/EntryView";
 import type { Event } from "../src/bindings/Event";
+import type { HistoryEntry } from "../src/bindings/HistoryEntry";
 import type { Opened } from "../src/bindings/Opened";
 import type { Problem } from "../src/bindings/Problem";
 import type { Selection } from "../src/bindings/Selection";
 import type { Settings } from "../src/bindings/Settings";
 import type { Snapshot } from "../src/bindings/Snapshot";
 import type { TransferState } from "../src/bindings/TransferState";
+import type { TransferView } from "../src/bindings/TransferView";
 import type { Bridge, Listener } from "../src/bridge";
 
 /** What a window is shown with. */
@@ -26,12 +28,14 @@ export interface Scene {
   replyCode?: string;
   qr?: string;
   atStake?: AtStake;
+  history?: HistoryEntry[];
 }
 
 export class StagedBridge implements Bridge {
   /** Every command asked for, in order. */
   readonly calls: [command: string, ...args: unknown[]][] = [];
   private listener: Listener | null = null;
+  private cleared = false;
 
   constructor(readonly scene: Scene) {}
 
@@ -50,9 +54,20 @@ export class StagedBridge implements Bridge {
     this.window.event(event);
   }
 
-  private moveTransfer(id: string, state: TransferState): void {
+  private changeTransfer(id: string, change: Partial<TransferView>): void {
     const transfer = this.scene.snapshot.transfers.find((each) => each.id === id);
-    if (transfer) this.send({ type: "transfer", transfer: { ...transfer, state } });
+    if (transfer) this.send({ type: "transfer", transfer: { ...transfer, ...change } });
+  }
+
+  private moveTransfer(id: string, state: TransferState): void {
+    this.changeTransfer(id, { state });
+  }
+
+  private setPaused(id: string, paused: boolean): void {
+    const share = this.scene.snapshot.shares.find((each) => each.id === id);
+    if (share) this.send({ type: "share", share: { ...share, paused } });
+    const state = this.scene.snapshot.transfers.find((each) => each.id === id)?.state;
+    if (state && "progress" in state) this.moveTransfer(id, { type: paused ? "paused" : "receiving", progress: state.progress });
   }
 
   listen(listener: Listener): Promise<void> {
@@ -120,6 +135,34 @@ export class StagedBridge implements Bridge {
   }
 
   retry = (id: string) => this.noted(undefined, "retry", id);
+
+  pause(id: string): Promise<void> {
+    this.setPaused(id, true);
+    return this.noted(undefined, "pause", id);
+  }
+
+  resume(id: string): Promise<void> {
+    this.setPaused(id, false);
+    return this.noted(undefined, "resume", id);
+  }
+
+  stopPassing(id: string): Promise<void> {
+    this.changeTransfer(id, { passingOn: false });
+    return this.noted(undefined, "stopPassing", id);
+  }
+
+  passOn(id: string): Promise<void> {
+    this.changeTransfer(id, { passingOn: true });
+    return this.noted(undefined, "passOn", id);
+  }
+
+  history = () => this.noted((!this.cleared && this.scene.history) || [], "history");
+
+  clearHistory(): Promise<void> {
+    this.cleared = true;
+    return this.noted(undefined, "clearHistory");
+  }
+
   chooseDestination = (id: string) => this.noted(false, "chooseDestination", id);
   showInFolder = (id: string) => this.noted(undefined, "showInFolder", id);
   replyCode = (id: string) => this.noted(this.scene.replyCode ?? "", "replyCode", id);

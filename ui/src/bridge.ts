@@ -9,6 +9,7 @@ import type { AtStake } from "./bindings/AtStake";
 import type { Audience } from "./bindings/Audience";
 import type { EntryView } from "./bindings/EntryView";
 import type { Event } from "./bindings/Event";
+import type { HistoryEntry } from "./bindings/HistoryEntry";
 import type { Opened } from "./bindings/Opened";
 import type { Problem } from "./bindings/Problem";
 import type { Selection } from "./bindings/Selection";
@@ -52,6 +53,16 @@ export interface Bridge {
   decline(id: string): Promise<void>;
   cancel(id: string): Promise<void>;
   retry(id: string): Promise<void>;
+  /** Stops sending or fetching a share or a transfer for now. */
+  pause(id: string): Promise<void>;
+  resume(id: string): Promise<void>;
+  /** A finished transfer is no longer passed on. */
+  stopPassing(id: string): Promise<void>;
+  /** A finished transfer is passed on again. */
+  passOn(id: string): Promise<void>;
+  /** What was shared and received and is over. */
+  history(): Promise<HistoryEntry[]>;
+  clearHistory(): Promise<void>;
   /** Asks where to put a transfer; false when the person kept the old folder. */
   chooseDestination(id: string): Promise<boolean>;
   showInFolder(id: string): Promise<void>;
@@ -114,6 +125,12 @@ export const tauri: Bridge = {
   decline: (id) => call("decline", { id }),
   cancel: (id) => call("cancel", { id }),
   retry: (id) => call("retry", { id }),
+  pause: (id) => call("pause", { id }),
+  resume: (id) => call("resume", { id }),
+  stopPassing: (id) => call("stop_passing", { id }),
+  passOn: (id) => call("pass_on", { id }),
+  history: () => call("history"),
+  clearHistory: () => call("clear_history"),
   chooseDestination: (id) => call("choose_destination", { id }),
   showInFolder: (id) => call("show_in_folder", { id }),
   replyCode: (id) => call("reply_code", { id }),

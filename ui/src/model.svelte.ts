@@ -15,7 +15,7 @@ import type { Totals } from "./bindings/Totals";
 import type { TransferState } from "./bindings/TransferState";
 import type { TransferView } from "./bindings/TransferView";
 import { asProblem, type Bridge } from "./bridge";
-import { shareSentence, titleOf, transferSentence } from "./logic/sentences";
+import { safetySentence, shareSentence, speaksOfClosing, titleOf, transferSentence } from "./logic/sentences";
 
 /** A row of the list. */
 export type Row = { kind: "share"; share: ShareView } | { kind: "transfer"; transfer: TransferView };
@@ -35,7 +35,7 @@ export class Model {
   shares = $state.raw<readonly ShareView[]>([]);
   transfers = $state.raw<readonly TransferView[]>([]);
 
-  page = $state<"list" | "settings">("list");
+  page = $state<"list" | "settings" | "history">("list");
   /** What stands in the paste field. Kept until it was opened. */
   draft = $state("");
   opening = $state(false);
@@ -53,6 +53,8 @@ export class Model {
   spotlight = $state<string | null>(null);
   /** The time, once a second. */
   now = $state(Date.now());
+  /** Counts up whenever something ended or left the list: the history may have grown. */
+  endings = $state(0);
 
   readonly rows: readonly Row[] = $derived.by(() => {
     const rows: Row[] = [
@@ -61,6 +63,7 @@ export class Model {
     ];
     return rows.sort((a, b) => createdAt(b) - createdAt(a));
   });
+  readonly allPaused = $derived(this.settings?.paused ?? false);
   readonly empty = $derived(this.shares.length === 0 && this.transfers.length === 0);
   readonly decidingTransfer = $derived(
     this.transfers.find(({ id, state }) => id === this.deciding && state.type === "offered") ?? null,
@@ -117,10 +120,12 @@ export class Model {
         break;
       case "shareRemoved":
         this.shares = this.shares.filter(({ id }) => id !== event.id);
+        this.endings += 1;
         break;
       case "transferRemoved":
         this.transfers = this.transfers.filter(({ id }) => id !== event.id);
         this.graphs.delete(event.id);
+        this.endings += 1;
         break;
       case "settings":
         this.settings = event.settings;
@@ -141,9 +146,10 @@ export class Model {
     this.shares = replaced(this.shares, share);
     this.note(share.id, share.state);
     if (!before) this.spotlight = share.id;
-    const people = (view: ShareView) => view.people.map(({ device, state }) => device.id + state).join();
-    if (!before || before.state.type !== share.state.type || people(before) !== people(share)) {
-      this.announcement = `${share.name}: ${shareSentence(share, 0).text}`;
+    if (before && before.state.type !== share.state.type) this.endings += 1;
+    if (!before || turn(before) !== turn(share)) {
+      const safety = safetySentence(share.safety);
+      this.announcement = `${share.name}: ${shareSentence(share, 0, this.allPaused).text}${safety ? ` ${safety.text}` : ""}`;
     }
   }
 
@@ -152,8 +158,14 @@ export class Model {
     this.transfers = replaced(this.transfers, transfer);
     this.note(transfer.id, transfer.state);
     if (!before) this.spotlight = transfer.id;
-    if (before?.state.type === transfer.state.type) return;
-    this.announcement = `${titleOf(transfer)}: ${transferSentence(transfer, 0).text}`;
+    if (before?.state.type === transfer.state.type) {
+      const turned = before.safety.type !== transfer.safety.type && speaksOfClosing(transfer);
+      const safety = turned ? safetySentence(transfer.safety) : null;
+      if (safety) this.announcement = `${titleOf(transfer)}: ${safety.text}`;
+      return;
+    }
+    if (before) this.endings += 1;
+    this.announcement = `${titleOf(transfer)}: ${transferSentence(transfer, 0, this.allPaused).text}`;
     if (transfer.state.type === "offered" && !this.decidingTransfer) this.deciding = transfer.id;
     if (this.deciding === transfer.id && transfer.state.type !== "offered") this.decideNext();
   }
@@ -190,6 +202,18 @@ export class Model {
     clearTimeout(this.noticeTimer);
     this.notice = text;
     this.noticeTimer = setTimeout(() => (this.notice = ""), NOTICE_FOR);
+  }
+
+  /** Pauses everything, or lets everything go on. */
+  async pauseAll(paused: boolean): Promise<void> {
+    if (!this.settings) return;
+    const saved = await this.attempt(this.bridge.saveSettings({ ...this.settings, paused }));
+    if (saved) this.say(paused ? "Everything is paused" : "Everything goes on");
+  }
+
+  /** Puts the link of something received on the clipboard. */
+  async copyLink(link: string): Promise<void> {
+    if (await this.attempt(this.bridge.copyText(link))) this.say("Invite copied");
   }
 
   /** Runs something the person asked for; a failure is shown above the list. */
@@ -253,6 +277,16 @@ export class Model {
     this.deciding =
       this.transfers.find(({ id, state }) => id !== this.deciding && state.type === "offered")?.id ?? null;
   }
+}
+
+/** People up to whom each one's state is announced; beyond, only whether all have it. */
+const ANNOUNCED = 5;
+
+/** What has to change about a share for it to be announced. Taking turns is no news. */
+function turn({ state, paused, people, safety }: ShareView): string {
+  const states = people.map(({ device, state: doing }) => device.id + (doing === "waiting" ? "receiving" : doing));
+  const whole = people.every(({ state: doing }) => doing === "complete");
+  return [state.type, paused, safety.type, people.length > ANNOUNCED ? whole : states].join();
 }
 
 function createdAt(row: Row): number {

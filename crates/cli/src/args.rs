@@ -172,6 +172,8 @@ impl Global {
         config.lan = self.no_lan.then_some(false);
         config.stun = chosen(&self.stun);
         config.turn = chosen(&self.turn);
+        // A command does what it was asked, and nothing left over from another.
+        config.resume = false;
         Ok(config)
     }
 

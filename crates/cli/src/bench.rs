@@ -18,7 +18,7 @@ use tempfile::TempDir;
 
 use crate::Ended;
 use crate::args::{self, Global};
-use crate::output::{self, Event, Output, Step};
+use crate::output::{self, Event, Output, Step, Who};
 use crate::wait::{Events, Interrupt};
 
 /// Bytes written and compared at a time.
@@ -164,6 +164,7 @@ async fn hashed(engine: &Engine, path: PathBuf, output: &mut Output) -> Result<S
                 total_bytes,
             } if total_bytes > 0 => output.show(Step {
                 what: "Hashing",
+                who: Who::Nobody,
                 device: None,
                 bytes: done_bytes,
                 total: total_bytes,
@@ -193,6 +194,7 @@ async fn fetched(engine: &Engine, link: &str, output: &mut Output) -> Result<f64
             }
             TransferState::Receiving { progress } => output.show(Step {
                 what: "Transfer",
+                who: Who::Nobody,
                 device: None,
                 bytes: progress.bytes,
                 total: progress.total,

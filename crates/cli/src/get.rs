@@ -3,13 +3,13 @@
 //! Files that are unfinished when the command ends are kept, and the next run
 //! into the same folder goes on with them. Nothing is written for `--list`.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use passalong_engine::api::{
-    Carrier, CarrierState, CarrierView, DeviceView, EntryView, Event as Change, Id, Opened,
-    Problem, ProblemCode, Progress, Selection, TransferState, TransferView,
+    Carrier, CarrierState, CarrierView, EntryView, Event as Change, Id, Opened, PersonView,
+    Presence, Problem, ProblemCode, Progress, Selection, TransferState, TransferView,
 };
 use passalong_engine::{Engine, size};
 use passalong_proto::invite::Invite;
@@ -18,9 +18,10 @@ use tokio::time::Instant;
 
 use crate::args::{self, Global};
 use crate::by_hand::{self, Typed};
-use crate::output::{self, Event, Output, Step};
+use crate::output::{self, Event, Output, Step, Who};
+use crate::people::sources;
 use crate::wait::{Events, Interrupt};
-use crate::{Ended, only};
+use crate::{Ended, only, share};
 
 /// What is told while the other side still reads its files.
 const PREPARING: &str = "Read over there";
@@ -35,7 +36,7 @@ pub(crate) async fn run(
     let invite = args.invite();
     check(&invite)?;
     let mut config = global.config()?;
-    config.stay = args.stay;
+    config.stay = Some(args.stay);
     if let Some(to) = &args.to {
         config.download_dir = Some(destination(to)?);
     }
@@ -116,8 +117,9 @@ async fn fetch(
         args,
         id,
         decided: false,
-        partly: false,
-        peer: None,
+        from: None,
+        peers: HashMap::new(),
+        counted: false,
         carriers: Vec::new(),
         alone_since: Some(Instant::now()),
         staying: false,
@@ -171,10 +173,12 @@ struct Fetching<'a> {
     id: Id,
     /// The offer was accepted or declined.
     decided: bool,
-    /// Less than everything was chosen.
-    partly: bool,
-    /// Who shares, as last told.
-    peer: Option<(DeviceView, &'static str)>,
+    /// The name of whoever shares, once met.
+    from: Option<String>,
+    /// How the others were told of last, by device.
+    peers: HashMap<String, &'static str>,
+    /// It was told what is here already.
+    counted: bool,
     carriers: Vec<CarrierView>,
     /// Since when nobody is connected.
     alone_since: Option<Instant>,
@@ -189,11 +193,11 @@ type Outcome = Result<Ended, Problem>;
 impl Fetching<'_> {
     /// Takes in how the transfer stands; says how the command ends if it does.
     async fn look(&mut self, transfer: TransferView, output: &mut Output) -> Option<Outcome> {
+        self.peers(&transfer, output);
         if self.staying {
-            return None;
+            return self.stay(&transfer, output);
         }
         self.alone(&transfer);
-        self.peer(&transfer, output);
         match &transfer.state {
             TransferState::Connecting { .. } => None,
             TransferState::Preparing {
@@ -204,6 +208,7 @@ impl Fetching<'_> {
                     self.once(output, "The files are still being read over there…");
                     output.show(Step {
                         what: PREPARING,
+                        who: Who::Nobody,
                         device: None,
                         bytes: *done_bytes,
                         total: *total_bytes,
@@ -228,16 +233,17 @@ impl Fetching<'_> {
             }
             TransferState::Receiving { progress } => {
                 self.said = "";
-                receiving(progress, output);
+                self.count(progress, output);
+                receiving(progress, &transfer.people, output);
                 None
             }
             TransferState::Paused { progress } => {
-                receiving(progress, output);
+                receiving(progress, &transfer.people, output);
                 self.once(output, "Paused.");
                 None
             }
             TransferState::Stalled { progress, .. } => {
-                receiving(progress, output);
+                receiving(progress, &transfer.people, output);
                 if transfer.route.is_some() {
                     self.once(output, "Nothing comes at the moment; waiting…");
                 } else {
@@ -262,7 +268,7 @@ impl Fetching<'_> {
                 output.tell(event, || {
                     let here = match already_here {
                         0 => String::new(),
-                        here => format!(" ({here} already here)"),
+                        here => format!(" ({here} of {files} already here)"),
                     };
                     format!(
                         "Done: {}{here}, {} in {seconds:.1} s, in {dir}.",
@@ -293,37 +299,55 @@ impl Fetching<'_> {
         }
     }
 
-    fn peer(&mut self, transfer: &TransferView, output: &Output) {
-        let Some(from) = &transfer.from else { return };
-        let state = match (transfer.route, &transfer.state) {
-            (Some(_), TransferState::Preparing { total_bytes, .. }) if *total_bytes > 0 => {
-                "preparing"
-            }
-            (Some(_), _) => "connected",
-            (None, _) if self.peer.is_some() => "lost",
-            (None, _) => return,
-        };
-        let now = Some((from.clone(), state));
-        if self.peer == now {
-            return;
+    /// Tells who came and who went.
+    fn peers(&mut self, transfer: &TransferView, output: &Output) {
+        if let Some(from) = &transfer.from {
+            self.from = Some(from.name.clone());
         }
-        let met = self
-            .peer
-            .as_ref()
-            .is_some_and(|(_, state)| *state != "lost");
-        self.peer = now;
-        output.event(Event::Peer {
-            device: &from.id,
-            name: &from.name,
-            route: transfer.route,
-            state,
-        });
-        if let Some(route) = transfer.route.filter(|_| !met) {
-            output.say(&format!(
-                "Connected to {}, {}.",
-                from.name,
-                output::route(route)
-            ));
+        let preparing = matches!(
+            &transfer.state,
+            TransferState::Preparing { total_bytes, .. } if *total_bytes > 0
+        );
+        for person in &transfer.people {
+            let device = &person.device;
+            let before = self.peers.get(&device.id).copied();
+            let state = match person.presence {
+                Presence::Connected if preparing => "preparing",
+                Presence::Connected => "connected",
+                Presence::Known | Presence::Gone if before.is_some() => "lost",
+                Presence::Known | Presence::Gone => continue,
+            };
+            if before == Some(state) {
+                continue;
+            }
+            self.peers.insert(device.id.clone(), state);
+            output.event(Event::Peer {
+                device: &device.id,
+                name: &device.name,
+                route: person.route,
+                state,
+            });
+            let is_new = before.is_none_or(|before| before == "lost");
+            if let Some(route) = person.route.filter(|_| is_new) {
+                output.say(&format!(
+                    "Connected to {}, {}.",
+                    device.name,
+                    output::route(route)
+                ));
+            }
+        }
+    }
+
+    /// Tells once what is here before anything is fetched.
+    fn count(&mut self, progress: &Progress, output: &Output) {
+        if !self.counted {
+            self.counted = true;
+            let Progress {
+                files, files_total, ..
+            } = progress;
+            if *files > 0 {
+                output.say(&format!("{files} of {files_total} already here."));
+            }
         }
     }
 
@@ -383,7 +407,6 @@ impl Fetching<'_> {
             Some(entries) => Selection::Only { entries },
             None => Selection::All,
         };
-        self.partly = matches!(selection, Selection::Only { .. });
         self.engine.accept(&self.id, selection).await
     }
 
@@ -403,14 +426,33 @@ impl Fetching<'_> {
         if !self.args.stay {
             return Some(Ok(Ended::Done));
         }
-        if self.partly {
-            output.note("Only a whole share can be passed along, so this ends here.");
+        if !transfer.passing_on {
+            output.say("It was shared with you alone, so it is not passed along.");
             return Some(Ok(Ended::Done));
         }
         self.staying = true;
         self.alone_since = None;
         output.say("Passing it along to anyone with the invite, until you press Ctrl-C.");
         None
+    }
+
+    /// Everything is here and passed along; says how that ends if it does.
+    fn stay(&mut self, transfer: &TransferView, output: &mut Output) -> Option<Outcome> {
+        if transfer.passing_on {
+            let name = transfer.name.as_deref().unwrap_or("Files");
+            share::sending(name, &transfer.people, output);
+            return None;
+        }
+        if transfer.stopped {
+            output.clear();
+            output.say("The sharer stopped it, so it is not passed along any more. What is here stays yours.");
+            return Some(Ok(Ended::Done));
+        }
+        Some(Err(Problem::new(
+            ProblemCode::Disk,
+            "Some of the files are not here as they came any more, so they are not passed along.",
+            "Run the same command again to fetch what is missing.",
+        )))
     }
 
     fn interrupted(&self) -> &'static str {
@@ -423,12 +465,11 @@ impl Fetching<'_> {
 
     fn nobody(&self, patience: Duration) -> Problem {
         let seconds = patience.as_secs();
-        match &self.peer {
-            Some((from, _)) => Problem::new(
+        match &self.from {
+            Some(from) => Problem::new(
                 ProblemCode::Unreachable,
                 format!(
-                    "The connection to {} was lost and did not come back within {seconds} s.",
-                    from.name
+                    "The connection to {from} was lost and did not come back within {seconds} s."
                 ),
                 match self.decided {
                     true => "What is here is kept: run the same command again to go on.",
@@ -469,9 +510,10 @@ impl Fetching<'_> {
     }
 }
 
-fn receiving(progress: &Progress, output: &mut Output) {
+fn receiving(progress: &Progress, people: &[PersonView], output: &mut Output) {
     output.progress(Step {
         what: "Received",
+        who: Who::From(&sources(people)),
         device: None,
         bytes: progress.bytes,
         total: progress.total,

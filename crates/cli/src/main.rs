@@ -11,6 +11,7 @@ mod doctor;
 mod get;
 mod only;
 mod output;
+mod people;
 mod share;
 mod wait;
 

@@ -13,6 +13,8 @@ use passalong_engine::api::{Problem, ProblemCode, Route};
 use passalong_engine::size;
 use serde::Serialize;
 
+use crate::people::together;
+
 /// Shortest time between two `progress` events of one subject.
 const INTERVAL: Duration = Duration::from_millis(100);
 /// Parts of a whole that plain text tells as lines.
@@ -41,11 +43,13 @@ pub(crate) enum Event<'a> {
         route: Option<Route>,
         state: &'a str,
     },
-    /// Bytes hashed, fetched, or with `device` held by that person.
+    /// Bytes hashed, fetched from `sources`, or with `device` held by that person.
     Progress {
         bytes: u64,
         total: u64,
         rate: u64,
+        #[serde(skip_serializing_if = "<[_]>::is_empty")]
+        sources: &'a [&'a str],
         #[serde(skip_serializing_if = "Option::is_none")]
         device: Option<&'a str>,
     },
@@ -94,12 +98,22 @@ pub(crate) enum Event<'a> {
 pub(crate) struct Step<'a> {
     /// What it is, and the same for every step of it.
     pub(crate) what: &'a str,
+    /// Whom the bytes come from or go to.
+    pub(crate) who: Who<'a>,
     /// Whose progress it is, if another device's.
     pub(crate) device: Option<&'a str>,
     pub(crate) bytes: u64,
     pub(crate) total: u64,
     /// Bytes a second.
     pub(crate) rate: u64,
+}
+
+/// Whom bytes come from or go to now, by name.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Who<'a> {
+    Nobody,
+    From(&'a [&'a str]),
+    To(&'a [&'a str]),
 }
 
 /// Where everything is printed.
@@ -212,6 +226,10 @@ impl Output {
                 bytes: step.bytes,
                 total: step.total,
                 rate: step.rate,
+                sources: match step.who {
+                    Who::From(names) => names,
+                    Who::Nobody | Who::To(_) => &[],
+                },
                 device: step.device,
             });
         } else if passed && part < PARTS {
@@ -222,6 +240,13 @@ impl Output {
     /// Progress that only people are told.
     pub(crate) fn show(&mut self, step: Step<'_>) {
         if !self.json {
+            self.progress(step);
+        }
+    }
+
+    /// Progress that only scripts are told.
+    pub(crate) fn report(&mut self, step: Step<'_>) {
+        if self.json {
             self.progress(step);
         }
     }
@@ -255,8 +280,13 @@ impl Step<'_> {
         let percent = (self.bytes.saturating_mul(100))
             .checked_div(self.total)
             .unwrap_or(100);
+        let who = match self.who {
+            Who::From(names @ [_, ..]) => format!(" from {}", together(names)),
+            Who::To(names @ [_, ..]) => format!(" to {}", together(names)),
+            Who::Nobody | Who::From([]) | Who::To([]) => String::new(),
+        };
         let mut text = format!(
-            "{}: {percent} %, {} of {}",
+            "{}{who}: {percent} %, {} of {}",
             self.what,
             size(self.bytes),
             size(self.total)
@@ -385,8 +415,9 @@ mod tests {
 
     #[test]
     fn a_step_says_how_far_and_how_long() {
-        let step = Step {
-            what: "Ben",
+        let mut step = Step {
+            what: "Received",
+            who: Who::Nobody,
             device: None,
             bytes: 1_000_000,
             total: 4_000_000,
@@ -394,7 +425,14 @@ mod tests {
         };
         assert_eq!(
             step.describe(),
-            "Ben: 25 %, 1.0 MB of 4.0 MB, 100 kB/s, 30 s left"
+            "Received: 25 %, 1.0 MB of 4.0 MB, 100 kB/s, 30 s left"
         );
+        step.who = Who::From(&["Ana", "Ben"]);
+        assert_eq!(
+            step.describe(),
+            "Received from Ana and Ben: 25 %, 1.0 MB of 4.0 MB, 100 kB/s, 30 s left"
+        );
+        step.who = Who::To(&[]);
+        assert!(step.describe().starts_with("Received: 25 %"));
     }
 }

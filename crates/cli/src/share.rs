@@ -16,7 +16,8 @@ use passalong_engine::{Engine, size};
 use crate::Ended;
 use crate::args::{self, Global};
 use crate::by_hand::{self, Typed};
-use crate::output::{self, Event, Output, Step};
+use crate::output::{self, Event, Output, Step, Who};
+use crate::people::Sending;
 use crate::wait::{Events, Interrupt};
 
 /// Offers what `args` names.
@@ -173,6 +174,7 @@ impl Watched {
         for person in &share.people {
             self.person(person, output);
         }
+        sending(&share.name, &share.people, output);
         self.over = match share.state {
             ShareState::Delivered => {
                 output.say(&format!("Delivered: “{}” is offered no more.", share.name));
@@ -193,6 +195,7 @@ impl Watched {
         let what = preparing(name);
         output.progress(Step {
             what: &what,
+            who: Who::Nobody,
             device: None,
             bytes,
             total,
@@ -240,8 +243,9 @@ impl Watched {
         }
         if person.state == PersonState::Receiving {
             seen.accepted.get_or_insert_with(Instant::now);
-            output.progress(Step {
+            output.report(Step {
                 what: &person.device.name,
+                who: Who::Nobody,
                 device: Some(id),
                 bytes: person.bytes,
                 total: person.total,
@@ -260,6 +264,23 @@ impl Watched {
             });
         }
     }
+}
+
+/// Shows how far those are who are receiving, all together.
+pub(crate) fn sending(name: &str, people: &[PersonView], output: &mut Output) {
+    let what = format!("“{name}”");
+    let sending = Sending::to(people);
+    if sending.to.is_empty() {
+        return output.finish(&what);
+    }
+    output.show(Step {
+        what: &what,
+        who: Who::To(&sending.to),
+        device: None,
+        bytes: sending.bytes,
+        total: sending.total,
+        rate: sending.rate,
+    });
 }
 
 fn preparing(name: &str) -> String {

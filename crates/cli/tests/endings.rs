@@ -76,7 +76,7 @@ fn a_sharer_who_goes_away_midway_is_told_and_can_be_gone_on_with() {
     let (ana, ben) = (Person::new(), Person::new());
     ana.write("film.mkv", &support::bytes(4, 300_000_000));
     let (share, link) = ana.share(&["film.mkv"]);
-    let mut get = ben.run(&["--json", "get", "--patience", "1", "--to", "out", &link]);
+    let mut get = ben.run(&["--json", "get", "--patience", "5", "--to", "out", &link]);
     get.event_with("progress", |p| p["bytes"].as_u64() > Some(0));
     share.interrupt();
     assert_eq!(share.finish().code, Some(130));

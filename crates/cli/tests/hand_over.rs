@@ -287,6 +287,96 @@ fn whoever_stays_passes_it_along() {
 }
 
 #[test]
+fn whoever_stays_passes_along_what_they_chose() {
+    let (ana, ben, eva) = (Person::new(), Person::new(), Person::new());
+    photos(&ana);
+    let (share, link) = ana.share(&["Photos"]);
+    let lan = ["--bind", "127.0.0.1", "--stun", "none", "--json", "get"];
+    let some = ["--only", "Photos/2024", "--to", "out"];
+    let mut staying = ben.run_bare(&[&lan[..], &some, &["--stay", &link]].concat());
+    staying.event("complete");
+    share.interrupt();
+    assert_eq!(share.finish().code, Some(130));
+
+    let (code, _) = link["passalong:".len()..].split_once('?').expect("a code");
+    let got = eva.run_bare(&[&lan[..], &some, &[code]].concat()).finish();
+    assert_eq!(got.code, Some(0), "{got:#?}");
+    assert_eq!(tree(&eva.path("out")), tree(&ben.path("out")));
+    assert_eq!(tree(&eva.path("out/Photos/2024")).len(), 2);
+    // What nobody has is waited for, and in the end told to be missing.
+    let rest = ["--only", "*.jpg", "--patience", "2", "--to", "out", code];
+    let mut rest = eva.run_bare(&[&lan[..], &rest].concat());
+    rest.event("manifest");
+    rest.interrupt();
+    assert_eq!(rest.finish().code, Some(130));
+    assert!(!eva.path("out/Photos/sea.jpg").exists());
+    staying.interrupt();
+    assert_eq!(staying.finish().code, Some(130));
+}
+
+#[test]
+fn staying_with_what_is_for_one_person_ends_and_says_why() {
+    let (ana, ben) = (Person::new(), Person::new());
+    ana.write("a.txt", b"hello");
+    fs::create_dir(ben.path("out")).expect("a folder");
+    let (_share, link) = ana.share(&["--once", "a.txt"]);
+    let got = ben.run(&["get", "--stay", "--to", "out", &link]).finish();
+    assert_eq!(got.code, Some(0), "{got:#?}");
+    let last = got.stdout.last().expect("a line");
+    assert!(last.contains("shared with you alone"), "{last}");
+}
+
+#[test]
+fn progress_names_whom_it_comes_from_and_goes_to() {
+    let (ana, ben, eva) = (Person::new(), Person::new(), Person::new());
+    ana.write("film.mkv", &bytes(3, 300_000_000));
+    fs::create_dir(ben.path("out")).expect("a folder");
+    let mut share = ana.run(&["share", "film.mkv"]);
+    let link = share.line(|line| line.starts_with("passalong:"));
+    share.line(|line| line.starts_with("Ready: "));
+    let mut get = ben.run(&["get", "--to", "out", &link]);
+    let connected = get.line(|line| line.starts_with("Connected to "));
+    let name = connected["Connected to ".len()..].split(',').next();
+    let name = name.expect("a name").to_owned();
+    get.line(|line| line.starts_with(&format!("Received from {name}: ")));
+    share.line(|line| line.starts_with("“film.mkv” to ") && line.contains(" %, "));
+    get.interrupt();
+    assert_eq!(get.finish().code, Some(130));
+
+    let got = eva.get(&[&link]);
+    assert_eq!(got.code, Some(0), "{got:#?}");
+    let peer = got.events("peer")[0].clone();
+    assert_eq!(
+        (&peer["name"], &peer["state"]),
+        (&name.into(), &"connected".into())
+    );
+    let progress = got.events("progress");
+    assert!(
+        progress.iter().any(|p| p["sources"][0] == peer["name"]),
+        "{progress:#?}"
+    );
+}
+
+#[test]
+fn what_is_here_under_other_names_is_counted() {
+    let (ana, ben) = (Person::new(), Person::new());
+    for number in 0..34 {
+        let content = bytes(number, 500 + number as usize);
+        ana.write(&format!("Set/{number}.bin"), &content);
+        if number < 31 {
+            ben.write(&format!("out/{number} (old).dat"), &content);
+        }
+    }
+    ana.write("Set/large.bin", &bytes(99, 3_000_000));
+    let (_share, link) = ana.share(&["Set"]);
+    let got = ben.run(&["get", "--to", "out", &link]).finish();
+    assert_eq!(got.code, Some(0), "{got:#?}");
+    let told = |text: &str| got.stdout.iter().any(|line| line.contains(text));
+    assert!(told("Done: 35 files (31 of 35 already here), "), "{got:#?}");
+    assert_eq!(tree(&ben.path("out/Set")), tree(&ana.path("Set")));
+}
+
+#[test]
 fn codes_carried_by_hand_lead_together_where_the_invite_does_not() {
     let (ana, ben) = (Person::new(), Person::new());
     ana.write("a.txt", b"hello");

@@ -353,6 +353,10 @@ pub struct TransferView {
     pub safety: Safety,
     /// Whether what is here is passed on.
     pub passing_on: bool,
+    /// Whether the sharer stopped the share.
+    pub stopped: bool,
+    /// Whether the sharer meant it for one person: it is not passed on.
+    pub one_person: bool,
     /// Files the sharer left out or could not read, at most the first 100.
     pub problems: Vec<SkippedView>,
     /// When the invite was opened, Unix milliseconds.

@@ -25,8 +25,12 @@ pub struct Config {
     pub device_name: Option<String>,
     /// Where received files go, instead of the settings' folder.
     pub download_dir: Option<PathBuf>,
-    /// Serve what was received whole for as long as the engine runs.
-    pub stay: bool,
+    /// Pass on what was received for as long as the engine runs, instead of what
+    /// the settings say.
+    pub stay: Option<bool>,
+    /// Go on by itself with downloads that an earlier run left unfinished, and
+    /// pass on those that are done.
+    pub resume: bool,
 }
 
 impl Config {
@@ -41,7 +45,8 @@ impl Config {
             relay_only: false,
             device_name: None,
             download_dir: None,
-            stay: false,
+            stay: None,
+            resume: true,
         }
     }
 

@@ -13,17 +13,21 @@ use crate::api::{DeviceView, Settings};
 use crate::board::Board;
 use crate::config::Config;
 use crate::lan::Lan;
+use crate::limits::Limits;
 use crate::link::{self, IceServer, LinkSettings};
 use crate::post::Post;
 use crate::store::Store;
+use crate::turns::Turns;
 
 /// Shared by the tasks of one engine.
 pub(crate) struct Context {
     pub(crate) key: DeviceKey,
     pub(crate) board: Board,
     pub(crate) post: Post,
-    pub(crate) store: Store,
+    pub(crate) store: Arc<Store>,
     pub(crate) config: Config,
+    pub(crate) limits: Limits,
+    pub(crate) turns: Turns,
     name: RwLock<DeviceName>,
     settings: RwLock<Settings>,
     lan: RwLock<Option<Arc<Lan>>>,
@@ -33,7 +37,7 @@ pub(crate) struct Context {
 impl Context {
     pub(crate) fn new(
         config: Config,
-        store: Store,
+        store: Arc<Store>,
         post: Post,
         key: DeviceKey,
         name: DeviceName,
@@ -45,6 +49,8 @@ impl Context {
             post,
             store,
             config,
+            limits: Limits::default(),
+            turns: Turns::new(settings.upload_slots),
             name: RwLock::new(name),
             settings: RwLock::new(settings),
             lan: RwLock::new(None),
@@ -93,6 +99,8 @@ impl Context {
 
     pub(crate) fn apply_settings(self: &Arc<Self>) {
         let settings = self.settings();
+        self.limits.apply(&settings);
+        self.turns.set_limit(settings.upload_slots);
         let wanted = self.config.lan.unwrap_or(settings.lan);
         {
             let mut lan = self.lan.write().unwrap_or_else(PoisonError::into_inner);

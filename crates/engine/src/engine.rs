@@ -13,18 +13,21 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::api::{
-    AtStake, Audience, DeviceView, EntryView, Event, Id, Opened, PersonState, Problem, ProblemCode,
-    Selection, Settings, ShareState, Snapshot, Totals, TransferState,
+    AtStake, Audience, DeviceView, EntryView, Event, HistoryEntry, Id, Opened, PersonState,
+    PersonView, Presence, Problem, ProblemCode, Safety, Selection, Settings, ShareState, Snapshot,
+    Totals, TransferState,
 };
 use crate::config::Config;
 use crate::context::Context;
 use crate::post::Post;
 use crate::problem::size;
 use crate::store::{Store, StoredShare};
-use crate::{host, share, source, transfer};
+use crate::{share, source, swarm, transfer};
 
 /// How often the totals are added up.
 const TOTALS: Duration = Duration::from_millis(500);
+/// Entries of history that are shown.
+const HISTORY: u32 = 500;
 /// How long shutting down may take to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(3);
 /// A pasted knock is answered within this time, gathering included.
@@ -73,7 +76,14 @@ impl Engine {
         })?;
         store.set_port(post.port())?;
         let name = DeviceName::new(&name);
-        let context = Arc::new(Context::new(config, store, post, key, name, settings));
+        let context = Arc::new(Context::new(
+            config,
+            Arc::new(store),
+            post,
+            key,
+            name,
+            settings,
+        ));
         context.apply_settings();
         let shares = kept
             .into_iter()
@@ -84,12 +94,21 @@ impl Engine {
                 )
             })
             .collect();
+        let downloads = if context.config.resume {
+            context.store.downloads()?
+        } else {
+            Vec::new()
+        };
+        let transfers = downloads
+            .into_iter()
+            .map(|stored| (stored.id(), transfer::resume(Arc::clone(&context), stored)))
+            .collect();
         let totals = tokio::spawn(add_up(Arc::clone(&context)));
         Ok(Engine {
             inner: Arc::new(Inner {
                 context,
                 shares: Mutex::new(shares),
-                transfers: Mutex::default(),
+                transfers: Mutex::new(transfers),
                 totals,
                 told,
             }),
@@ -167,6 +186,7 @@ impl Engine {
             audience,
             created_at: unix_millis(),
             stopped: false,
+            paused: false,
         };
         self.context().store.put_share(&stored)?;
         let id = stored.key.secret().id();
@@ -188,6 +208,49 @@ impl Engine {
     pub async fn stop_share(&self, id: &str) -> Result<(), Problem> {
         let task = self.share_task(id)?;
         ask(&task, share::Command::Stop).await
+    }
+
+    /// Pauses a share or transfer: nothing of it is sent or fetched.
+    pub async fn pause(&self, id: &str) -> Result<(), Problem> {
+        self.set_paused(id, true).await
+    }
+
+    /// Goes on with a paused share or transfer.
+    pub async fn resume(&self, id: &str) -> Result<(), Problem> {
+        self.set_paused(id, false).await
+    }
+
+    async fn set_paused(&self, id: &str, paused: bool) -> Result<(), Problem> {
+        if let Ok(task) = self.share_task(id) {
+            return ask(&task, |answer| share::Command::Pause(paused, answer)).await;
+        }
+        let task = self.transfer_task(id)?;
+        ask(&task, |answer| transfer::Command::Pause(paused, answer)).await
+    }
+
+    /// Passes a received share on for as long as the engine runs.
+    pub async fn pass_on(&self, id: &str) -> Result<(), Problem> {
+        self.set_pass_on(id, true).await
+    }
+
+    /// Passes a received share on no longer.
+    pub async fn stop_passing(&self, id: &str) -> Result<(), Problem> {
+        self.set_pass_on(id, false).await
+    }
+
+    async fn set_pass_on(&self, id: &str, pass_on: bool) -> Result<(), Problem> {
+        let task = self.transfer_task(id)?;
+        ask(&task, |answer| transfer::Command::PassOn(pass_on, answer)).await
+    }
+
+    /// What was shared and received and is over, newest first.
+    pub async fn history(&self) -> Result<Vec<HistoryEntry>, Problem> {
+        self.context().store.history(HISTORY)
+    }
+
+    /// Forgets what was shared and received.
+    pub async fn clear_history(&self) -> Result<(), Problem> {
+        self.context().store.clear_history()
     }
 
     /// Removes the row of a share or transfer that is over.
@@ -231,7 +294,7 @@ impl Engine {
             }
         }
         self.board().remove(id);
-        Ok(())
+        self.context().store.remove_download(id)
     }
 
     /// Takes a pasted text: an invite, a reply code or an answer code.
@@ -277,7 +340,9 @@ impl Engine {
             };
             return Ok(Opened::Answer { id });
         }
-        let Some((share, delivery)) = self.context().post.deliver(&bytes) else {
+        let own = self.context().device();
+        let delivered = self.context().post.deliver(&bytes);
+        let Some((share, delivery)) = delivered.filter(|(_, d)| d.from.0 != own) else {
             return Err(Problem::new(
                 ProblemCode::NotAnInvite,
                 "This reply code does not belong to a share on this computer.",
@@ -294,7 +359,7 @@ impl Engine {
         };
         // Where the knocker can be called, nobody has to carry the answer back.
         let context = Arc::clone(self.context());
-        let (called, to) = (answer.clone(), host::callable(&delivery.call_back));
+        let (called, to) = (answer.clone(), swarm::callable(&delivery.call_back));
         tokio::spawn(async move {
             for _ in 0..10 {
                 for address in &to {
@@ -377,6 +442,15 @@ impl Engine {
     pub async fn save_settings(&self, settings: Settings) -> Result<(), Problem> {
         self.context().store.set_settings(&settings)?;
         self.context().set_settings(settings.clone());
+        let shares: Vec<_> = lock(&self.inner.shares).values().cloned().collect();
+        let transfers: Vec<_> = lock(&self.inner.transfers).values().cloned().collect();
+        for task in shares {
+            // A task that is gone has nothing to change.
+            let _ = task.send(share::Command::Settings).await;
+        }
+        for task in transfers {
+            let _ = task.send(transfer::Command::Settings).await;
+        }
         self.board().tell(Event::Settings { settings });
         Ok(())
     }
@@ -385,15 +459,11 @@ impl Engine {
     pub async fn at_stake(&self) -> Option<AtStake> {
         let mut sentences = Vec::new();
         for share in self.board().shares() {
-            for person in &share.people {
-                if person.state == PersonState::Receiving {
-                    let left = size(person.total.saturating_sub(person.bytes));
-                    sentences.push(format!(
-                        "{} still needs {left} of \u{201c}{}\u{201d} from you.",
-                        person.device.name, share.name
-                    ));
-                }
-            }
+            sentences.extend(needs(&share.name, &share.people, &share.safety));
+        }
+        for transfer in self.board().transfers() {
+            let name = transfer.name.as_deref().unwrap_or("a share");
+            sentences.extend(needs(name, &transfer.people, &transfer.safety));
         }
         for transfer in self.board().transfers() {
             if let TransferState::Receiving { progress } | TransferState::Stalled { progress, .. } =
@@ -476,18 +546,41 @@ async fn add_up(context: Arc<Context>) {
         let mut totals = Totals::default();
         for share in context.board.shares() {
             for person in share.people {
-                totals.people += u32::from(person.route.is_some());
+                totals.people += u32::from(person.presence == Presence::Connected);
                 totals.up += person.rate;
             }
         }
         for transfer in context.board.transfers() {
-            totals.people += u32::from(transfer.route.is_some());
+            for person in &transfer.people {
+                totals.people += u32::from(person.presence == Presence::Connected);
+                totals.up += person.rate;
+            }
             if let TransferState::Receiving { progress } = transfer.state {
                 totals.down += progress.rate;
             }
         }
         context.board.put_totals(totals);
     }
+}
+
+/// What the people who are still fetching would miss if this device left.
+fn needs(name: &str, people: &[PersonView], safety: &Safety) -> Vec<String> {
+    if matches!(safety, Safety::Safe { .. } | Safety::SafeTogether) {
+        return Vec::new();
+    }
+    let fetching = people.iter().filter(|person| {
+        person.presence == Presence::Connected
+            && matches!(person.state, PersonState::Receiving | PersonState::Waiting)
+    });
+    fetching
+        .map(|person| {
+            let left = size(person.total.saturating_sub(person.bytes));
+            format!(
+                "{} still needs {left} of \u{201c}{name}\u{201d} from you.",
+                person.device.name
+            )
+        })
+        .collect()
 }
 
 fn invite_problem(error: &InviteError) -> Problem {
@@ -510,7 +603,7 @@ fn sentence(words: &str) -> String {
     first.chain(letters).collect::<String>() + end
 }
 
-fn unix_millis() -> u64 {
+pub(crate) fn unix_millis() -> u64 {
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();

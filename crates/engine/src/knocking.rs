@@ -2,25 +2,27 @@
 //!
 //! One sealed knock goes to the addresses in the link and to those found on
 //! the local network, again and again with growing pauses; the first welcome
-//! wins. The same knock, as text, is the reply code. A knock is repeated with
+//! wins. A member that others told of is called the same way, at the addresses
+//! it is said to have and through those who are linked with it. The same knock, as text, is the reply code. A knock is repeated with
 //! new candidates as they are gathered; its session says that it is the same.
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use passalong_proto::invite::Invite;
-use passalong_proto::keys::{DeviceId, Role};
+use passalong_proto::invite::{Invite, InviteSecret};
+use passalong_proto::keys::{DeviceId, Role, is_from_sharer, stop_statement};
 use passalong_proto::knock::{self, Answer, DeviceName, Knock, Offer, Refusal, SessionId};
+use passalong_proto::wire::Message;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::api::{Carrier, CarrierState, CarrierView, Problem};
+use crate::api::{Carrier, CarrierState, CarrierView, Problem, ProblemCode};
 use crate::context::Context;
 use crate::lan::LanWatch;
 use crate::link::{self, Connecting, LinkError};
-use crate::peer::{GreetError, Peer, greet};
+use crate::peer::{Control, GreetError, Peer, greet};
 use crate::post::Knocker;
 
 /// Pauses between knocks; the last repeats.
@@ -35,10 +37,14 @@ const PAUSES: [Duration; 5] = [
 const TRICKLE: Duration = Duration::from_millis(700);
 /// A welcome that leads to no connection is forgotten after this long.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// The same where the answer came by itself: then it is there at once, or not.
+const WELCOMED: Duration = Duration::from_secs(10);
 /// Time to gather candidates before the first knock, where there are servers.
 const GATHER: Duration = Duration::from_millis(150);
 /// Time to gather for a code that is sent only once.
 const GATHER_FOR_PASTE: Duration = Duration::from_secs(3);
+/// A member that does not answer a call within this time is not there.
+const CALL: Duration = Duration::from_secs(8);
 /// Channels open within this time of the handshake.
 const OPEN: Duration = Duration::from_secs(10);
 
@@ -56,49 +62,102 @@ pub(crate) enum Met {
     Refused(Problem),
 }
 
+/// A member to be called, and how.
+pub(crate) struct Call {
+    pub(crate) device: DeviceId,
+    pub(crate) addresses: Vec<SocketAddr>,
+    /// Members who are linked with it, as they say.
+    pub(crate) through: Vec<Control>,
+}
+
 /// A running search for somebody who has the share.
 pub(crate) struct Knocking {
     met: mpsc::Receiver<Met>,
     codes: mpsc::Sender<oneshot::Sender<String>>,
     carriers: watch::Receiver<Vec<CarrierView>>,
     started: Instant,
-    task: JoinHandle<()>,
+    /// Dropped with this, which ends the search.
+    _held: oneshot::Sender<()>,
+}
+
+fn no_connection(error: &LinkError) -> Problem {
+    Problem::new(
+        ProblemCode::Unreachable,
+        format!("No connection can be made from here: {error}."),
+        "Check the network settings of this computer and try again.",
+    )
 }
 
 impl Knocking {
-    /// Starts knocking. Fails only where no connection can be built at all.
-    pub(crate) async fn start(
+    /// Starts knocking for anybody who has the share.
+    pub(crate) fn start(
         context: &Arc<Context>,
         invite: Invite,
-    ) -> Result<Knocking, LinkError> {
-        let connecting = Connecting::offer(&context.link_settings(false, PATIENCE).await).await?;
+        shunned: HashSet<DeviceId>,
+    ) -> Knocking {
+        Knocking::begin(context, invite, shunned, None)
+    }
+
+    /// Calls one member. Ends with [`Met::Failed`] if it does not answer.
+    pub(crate) fn call(context: &Arc<Context>, secret: InviteSecret, call: Call) -> Knocking {
+        let invite = Invite::new(secret, call.addresses.iter().copied());
+        Knocking::begin(context, invite, HashSet::new(), Some(call))
+    }
+
+    fn begin(
+        context: &Arc<Context>,
+        invite: Invite,
+        shunned: HashSet<DeviceId>,
+        call: Option<Call>,
+    ) -> Knocking {
         let (met_sender, met) = mpsc::channel(4);
         let (codes, code_requests) = mpsc::channel(4);
         let (carriers_sender, carriers) = watch::channel(Vec::new());
-        let lan = context.lan().map(|lan| lan.found());
-        let search = Search {
-            context: Arc::clone(context),
-            knocker: context.post.knocker(invite.secret.id()),
-            invite,
-            lan,
-            found: Vec::new(),
-            session: SessionId(crate::random()),
-            connecting,
-            sealed: None,
-            welcome: None,
-            pinned: false,
-            attempt: 0,
-            met: met_sender,
-            carriers: carriers_sender,
-        };
-        let task = tokio::spawn(search.run(code_requests));
-        Ok(Knocking {
+        let (held, let_go) = oneshot::channel();
+        let context = Arc::clone(context);
+        tokio::spawn(async move {
+            let addresses = &invite.addresses;
+            let same_machine =
+                !addresses.is_empty() && addresses.iter().all(|address| link::is_own(address.ip()));
+            let settings = context.link_settings(same_machine, PATIENCE).await;
+            let connecting = match Connecting::offer(&settings).await {
+                Ok(connecting) => connecting,
+                Err(error) => {
+                    // Whoever waited may have let go.
+                    let _ = met_sender.send(Met::Refused(no_connection(&error))).await;
+                    return;
+                }
+            };
+            let lan = match call {
+                None => context.lan().map(|lan| lan.found()),
+                Some(_) => None,
+            };
+            let search = Search {
+                knocker: context.post.knocker(invite.secret.id()),
+                context,
+                invite,
+                shunned,
+                call,
+                lan,
+                found: Vec::new(),
+                session: SessionId(crate::random()),
+                connecting,
+                sealed: None,
+                welcome: None,
+                pinned: false,
+                attempt: 0,
+                met: met_sender,
+                carriers: carriers_sender,
+            };
+            search.run(code_requests, let_go).await;
+        });
+        Knocking {
             met,
             codes,
             carriers,
             started: Instant::now(),
-            task,
-        })
+            _held: held,
+        }
     }
 
     /// The next thing that matters. Losing this future loses nothing.
@@ -111,10 +170,13 @@ impl Knocking {
     }
 
     /// A code that a person can send back by any means.
-    pub(crate) async fn reply_code(&self) -> Option<String> {
+    pub(crate) fn reply_code(&self) -> impl Future<Output = Option<String>> + use<> {
         let (sender, code) = oneshot::channel();
-        self.codes.send(sender).await.ok()?;
-        code.await.ok()
+        let codes = self.codes.clone();
+        async move {
+            codes.send(sender).await.ok()?;
+            code.await.ok()
+        }
     }
 
     pub(crate) fn carriers(&self) -> Vec<CarrierView> {
@@ -124,12 +186,6 @@ impl Knocking {
     /// Whole seconds since the search began.
     pub(crate) fn seconds(&self) -> u32 {
         u32::try_from(self.started.elapsed().as_secs()).unwrap_or(u32::MAX)
-    }
-}
-
-impl Drop for Knocking {
-    fn drop(&mut self) {
-        self.task.abort();
     }
 }
 
@@ -143,6 +199,10 @@ struct Search {
     context: Arc<Context>,
     knocker: Knocker,
     invite: Invite,
+    /// Devices that have shown that they cannot be relied on.
+    shunned: HashSet<DeviceId>,
+    /// The one member that is meant, if not anybody.
+    call: Option<Call>,
     lan: Option<LanWatch>,
     found: Vec<SocketAddr>,
     session: SessionId,
@@ -158,17 +218,25 @@ struct Search {
 }
 
 impl Search {
-    async fn run(mut self, mut codes: mpsc::Receiver<oneshot::Sender<String>>) {
+    async fn run(
+        mut self,
+        mut codes: mpsc::Receiver<oneshot::Sender<String>>,
+        mut let_go: oneshot::Receiver<()>,
+    ) {
         let mut state = self.connecting.progress();
         self.connecting.gathered(GATHER).await;
         self.look_around();
         let mut next_knock = Instant::now();
+        let started = Instant::now();
         loop {
             tokio::select! {
                 () = tokio::time::sleep_until(next_knock) => {
+                    if self.call.is_some() && self.welcome.is_none() && started.elapsed() > CALL {
+                        return self.give_up().await;
+                    }
                     if self.is_out_of_patience() {
                         if !self.restart().await {
-                            return;
+                            return self.give_up().await;
                         }
                         state = self.connecting.progress();
                     }
@@ -181,8 +249,12 @@ impl Search {
                     }
                 }
                 answer = self.knocker.answer() => {
-                    let Some(answer) = answer else { return };
-                    if self.answered(answer).await.is_none() {
+                    let goes_on = match answer {
+                        Some(answer) => self.answered(answer).await,
+                        None => None,
+                    };
+                    if goes_on.is_none() {
+                        self.connecting.close().await;
                         return;
                     }
                     next_knock = Instant::now() + TRICKLE;
@@ -195,11 +267,15 @@ impl Search {
                     }
                     if changed.is_err() || link::is_over(now) {
                         if !self.restart().await {
-                            return;
+                            return self.give_up().await;
                         }
                         state = self.connecting.progress();
                         next_knock = Instant::now() + PAUSES[1];
                     }
+                }
+                _ = &mut let_go => {
+                    self.connecting.close().await;
+                    return;
                 }
                 Some(request) = codes.recv() => {
                     self.connecting.gathered(GATHER_FOR_PASTE).await;
@@ -277,6 +353,20 @@ impl Search {
         for address in self.invite.addresses.iter().chain(&self.found) {
             self.knocker.send(bytes, *address).await;
         }
+        if let Some(call) = &self.call {
+            for control in &call.through {
+                control.send(Message::Forward {
+                    to: call.device,
+                    sealed: bytes.clone(),
+                });
+            }
+        }
+    }
+
+    /// Tells that nobody was met, and gives the connection up.
+    async fn give_up(self) {
+        self.connecting.close().await;
+        let _ = self.met.send(Met::Failed).await;
     }
 
     /// Seals the knock anew if there is anything new to say.
@@ -331,13 +421,25 @@ impl Search {
             return Some(());
         }
         match answer {
+            // A call that is refused is as good as one that is not answered.
+            Answer::Refused { .. } if self.call.is_some() => Some(()),
             Answer::Refused {
                 reason: Refusal::Busy,
                 ..
             } => Some(()),
             Answer::Refused { reason, .. } => {
                 let problem = match reason {
-                    Refusal::Stopped => Problem::stopped(),
+                    Refusal::Stopped {
+                        public_key,
+                        signature,
+                    } => {
+                        let secret = &self.invite.secret;
+                        let statement = stop_statement(secret);
+                        if !is_from_sharer(secret, &public_key, &statement, &signature.into()) {
+                            return Some(());
+                        }
+                        Problem::stopped()
+                    }
                     Refusal::Taken => Problem::taken(),
                     Refusal::OwnShare | Refusal::Busy => Problem::own_invite(),
                 };
@@ -354,8 +456,9 @@ impl Search {
                     .welcome
                     .as_ref()
                     .is_some_and(|first| first.device != device);
+                let meant = self.call.as_ref().is_none_or(|call| call.device == device);
                 // The first to answer is the one we connect to.
-                if other {
+                if other || !meant || self.shunned.contains(&device) {
                     return Some(());
                 }
                 if let Err(error) = self.connecting.set_remote(&offer).await {
@@ -379,13 +482,19 @@ impl Search {
     }
 
     fn is_out_of_patience(&self) -> bool {
+        // A code that is carried by hand keeps its connection for longer.
+        let patience = if self.pinned { PATIENCE } else { WELCOMED };
         self.welcome
             .as_ref()
-            .is_some_and(|welcome| welcome.since.elapsed() > PATIENCE)
+            .is_some_and(|welcome| welcome.since.elapsed() > patience)
     }
 
     /// Begins again with a new connection; `false` if none can be built.
     async fn restart(&mut self) -> bool {
+        if self.call.is_some() {
+            // Whoever called decides whether to call again.
+            return false;
+        }
         let settings = self.context.link_settings(false, PATIENCE).await;
         match Connecting::offer(&settings).await {
             Ok(connecting) => {
@@ -440,7 +549,10 @@ impl Search {
                 Met::Failed
             }
         };
-        let _ = met.send(outcome).await;
+        if let Err(mpsc::error::SendError(Met::Peer { peer, .. })) = met.send(outcome).await {
+            // Nobody waits any more.
+            peer.drop_link().await;
+        }
     }
 }
 

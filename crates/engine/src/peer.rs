@@ -5,6 +5,7 @@
 //! a peer that is silent for [`SILENCE`] is cut off: whoever listens sees the
 //! end of the stream and never hangs.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use passalong_proto::tree::PieceHash;
 use passalong_proto::wire::{
     Farewell, Frame, HASHES_PER_MESSAGE, MANIFEST_PART, Message, PROTOCOL_VERSION, WireError,
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
@@ -31,6 +32,8 @@ const ALIVE: Duration = Duration::from_millis(1500);
 const GREETING: Duration = Duration::from_secs(10);
 /// Longest wait for a goodbye to be acknowledged.
 const GOODBYE: Duration = Duration::from_millis(800);
+/// Messages that may wait to be sent: minutes of them for whoever reads slowly.
+const MAX_QUEUED: usize = 4096;
 /// Frames read ahead of the one being handled: 4 MB.
 const FRAMES_AHEAD: usize = 64;
 
@@ -65,21 +68,37 @@ enum Outgoing {
     Goodbye(Farewell, oneshot::Sender<()>),
 }
 
-/// The sending half of the control channel. Never waits; what is queued is
-/// bounded by what the protocol lets the other side ask for.
-#[derive(Clone)]
+/// The sending half of the control channel. Never waits; whoever lets more than
+/// [`MAX_QUEUED`] messages pile up is cut off.
+#[derive(Clone, Debug)]
 pub(crate) struct Control {
     queue: mpsc::UnboundedSender<Outgoing>,
+    queued: Arc<Queued>,
+}
+
+/// How much waits to be sent.
+#[derive(Debug, Default)]
+struct Queued {
+    count: AtomicUsize,
+    overflow: Notify,
 }
 
 impl Control {
     pub(crate) fn send(&self, message: Message) {
-        // A closed queue means that the link is gone, which the reading side tells.
-        let _ = self.queue.send(Outgoing::Message(message));
+        self.enqueue(Outgoing::Message(message));
     }
 
     pub(crate) fn send_manifest(&self, manifest: Arc<SignedManifest>) {
-        let _ = self.queue.send(Outgoing::Manifest(manifest));
+        self.enqueue(Outgoing::Manifest(manifest));
+    }
+
+    fn enqueue(&self, outgoing: Outgoing) {
+        if self.queued.count.fetch_add(1, Ordering::Relaxed) >= MAX_QUEUED {
+            self.queued.overflow.notify_one();
+            return;
+        }
+        // A closed queue means that the link is gone, which the reading side tells.
+        let _ = self.queue.send(outgoing);
     }
 
     /// The receiver resolves once the hashes were handed to the link.
@@ -89,7 +108,7 @@ impl Control {
         hashes: Arc<[PieceHash]>,
     ) -> oneshot::Receiver<()> {
         let (sent, done) = oneshot::channel();
-        let _ = self.queue.send(Outgoing::Hashes(entry, hashes, sent));
+        self.enqueue(Outgoing::Hashes(entry, hashes, sent));
         done
     }
 }
@@ -97,6 +116,12 @@ impl Control {
 /// A connected, identified peer.
 pub(crate) struct Peer {
     pub(crate) route: Route,
+    /// Which side this one was when the link was made.
+    pub(crate) role: Role,
+    /// What this side signs to own the link.
+    pub(crate) binding: [u8; 32],
+    /// What the other side signs.
+    pub(crate) peer_binding: [u8; 32],
     pub(crate) control: Control,
     pub(crate) bulk: Channel,
     pub(crate) inbound: mpsc::Receiver<Inbound>,
@@ -113,9 +138,18 @@ pub(crate) async fn greet(
     secret: &InviteSecret,
 ) -> Result<Peer, GreetError> {
     let handle = link.handle.clone();
-    let outcome = timeout(GREETING, introduce(&link, role, key, device, secret)).await;
-    match outcome.unwrap_or(Err(GreetError::Gone)) {
-        Ok(()) => Ok(Peer::start(link)),
+    let other = match role {
+        Role::Knocker => Role::Answerer,
+        Role::Answerer => Role::Knocker,
+    };
+    let binding = link_binding(role, &link.fingerprint, &link.peer_fingerprint, secret);
+    let peer_binding = link_binding(other, &link.peer_fingerprint, &link.fingerprint, secret);
+    let introduced = introduce(&link, role, key, device, &binding, &peer_binding);
+    match timeout(GREETING, introduced)
+        .await
+        .unwrap_or(Err(GreetError::Gone))
+    {
+        Ok(()) => Ok(Peer::start(link, role, binding, peer_binding)),
         Err(error) => {
             handle.close().await;
             Err(error)
@@ -128,12 +162,12 @@ async fn introduce(
     role: Role,
     key: &DeviceKey,
     device: DeviceId,
-    secret: &InviteSecret,
+    binding: &[u8; 32],
+    peer_binding: &[u8; 32],
 ) -> Result<(), GreetError> {
-    let binding = link_binding(role, &link.fingerprint, &link.peer_fingerprint, secret);
     let hello = Message::Hello {
         version: PROTOCOL_VERSION,
-        signature: key.sign(&binding).into(),
+        signature: key.sign(binding).into(),
     };
     let say = async || {
         let sent = link.control.send(BytesMut::from(&hello.encode()[..])).await;
@@ -156,12 +190,7 @@ async fn introduce(
         link.control.flushed(GOODBYE).await;
         return Err(GreetError::Version);
     }
-    let other = match role {
-        Role::Knocker => Role::Answerer,
-        Role::Answerer => Role::Knocker,
-    };
-    let binding = link_binding(other, &link.peer_fingerprint, &link.fingerprint, secret);
-    if !device.verify(&binding, &signature.into()) {
+    if !device.verify(peer_binding, &signature.into()) {
         return Err(GreetError::Impostor);
     }
     if role == Role::Knocker {
@@ -171,7 +200,7 @@ async fn introduce(
 }
 
 impl Peer {
-    fn start(link: Link) -> Peer {
+    fn start(link: Link, role: Role, binding: [u8; 32], peer_binding: [u8; 32]) -> Peer {
         let Link {
             control,
             bulk,
@@ -181,6 +210,7 @@ impl Peer {
         } = link;
         let (sender, inbound) = mpsc::channel(FRAMES_AHEAD);
         let (queue, outgoing) = mpsc::unbounded_channel();
+        let queued = Arc::<Queued>::default();
         let heard = Arc::new(Mutex::new(Instant::now()));
         let mut tasks = JoinSet::new();
         tasks.spawn(read(
@@ -190,11 +220,14 @@ impl Peer {
             parse_message,
         ));
         tasks.spawn(read(bulk.clone(), sender, Arc::clone(&heard), parse_frame));
-        tasks.spawn(write(control, outgoing));
-        tasks.spawn(watch_silence(heard, handle.clone()));
+        tasks.spawn(write(control, outgoing, Arc::clone(&queued)));
+        tasks.spawn(watch(heard, Arc::clone(&queued), handle.clone()));
         Peer {
             route,
-            control: Control { queue },
+            role,
+            binding,
+            peer_binding,
+            control: Control { queue, queued },
             bulk,
             inbound,
             handle,
@@ -205,7 +238,7 @@ impl Peer {
     /// Ends the link, saying why; what was queued before goes out first.
     pub(crate) async fn leave(mut self, reason: Farewell) {
         let (said, done) = oneshot::channel();
-        let _ = self.control.queue.send(Outgoing::Goodbye(reason, said));
+        self.control.enqueue(Outgoing::Goodbye(reason, said));
         let drained = async {
             // What still comes in is not read any more, but must not hold up
             // the goodbye.
@@ -255,20 +288,35 @@ async fn read(
     }
 }
 
-async fn watch_silence(heard: Arc<Mutex<Instant>>, handle: LinkHandle) {
-    loop {
-        let last = *heard.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.elapsed() >= SILENCE {
-            handle.close().await;
-            return;
+/// Cuts off a peer that is silent, or reads nothing of what it is sent.
+async fn watch(heard: Arc<Mutex<Instant>>, queued: Arc<Queued>, handle: LinkHandle) {
+    let silence = async {
+        loop {
+            let last = *heard.lock().unwrap_or_else(PoisonError::into_inner);
+            if last.elapsed() >= SILENCE {
+                return;
+            }
+            tokio::time::sleep_until(last + SILENCE).await;
         }
-        tokio::time::sleep_until(last + SILENCE).await;
+    };
+    tokio::select! {
+        () = silence => {}
+        () = queued.overflow.notified() => {}
     }
+    handle.close().await;
 }
 
-async fn write(channel: Channel, mut outgoing: mpsc::UnboundedReceiver<Outgoing>) {
+async fn write(
+    channel: Channel,
+    mut outgoing: mpsc::UnboundedReceiver<Outgoing>,
+    queued: Arc<Queued>,
+) {
     loop {
-        let sent = match timeout(ALIVE, outgoing.recv()).await {
+        let next = timeout(ALIVE, outgoing.recv()).await;
+        if matches!(next, Ok(Some(_))) {
+            queued.count.fetch_sub(1, Ordering::Relaxed);
+        }
+        let sent = match next {
             Ok(None) => return,
             Err(_) => send(&channel, &Message::Alive).await,
             Ok(Some(Outgoing::Message(message))) => send(&channel, &message).await,

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use passalong_proto::invite::InviteSecret;
+use passalong_proto::keys::DeviceId;
 use passalong_proto::knock::{self, MAX_DATAGRAM, ReceivedKnock, SentKnock};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::UdpSocket;
@@ -20,6 +21,7 @@ use tokio::time::Instant;
 
 use crate::api::Id;
 use crate::link;
+use crate::peer::Control;
 
 /// Addresses that a link carries at most.
 const LINK_ADDRESSES: usize = 6;
@@ -51,6 +53,8 @@ pub(crate) enum WayBack {
     /// Handed over to be sent by a person, and as datagrams to where the
     /// knocker said it may be called.
     Paste { answer: oneshot::Sender<Vec<u8>> },
+    /// Through the member that passed the knock on, to the one who knocked.
+    Forward { through: Control, to: DeviceId },
 }
 
 type AnswerSender = mpsc::Sender<Vec<u8>>;
@@ -341,16 +345,20 @@ async fn read(socket: Arc<UdpSocket>, routes: Arc<Mutex<Routes>>) {
         if knock::is_answer(bytes) {
             route_answer(&routes, bytes);
         } else if knock::is_knock(bytes) {
-            let mut routes = lock(&routes);
-            if !within_rate(&mut routes) {
-                continue;
-            }
-            if let Some((_, knock, visits)) = fitting(&routes, bytes) {
+            let fits = {
+                let mut routes = lock(&routes);
+                if within_rate(&mut routes) {
+                    fitting(&routes, bytes)
+                } else {
+                    None
+                }
+            };
+            if let Some((_, knock, visits)) = fits {
                 let back = WayBack::Datagram {
                     socket: Arc::clone(&socket),
                     to: from,
                 };
-                let same_machine = is_own(from.ip());
+                let same_machine = link::is_own(from.ip());
                 // A share that is behind with its visits lets this one knock again.
                 let _ = visits.try_send(Visit {
                     knock,
@@ -385,12 +393,6 @@ fn within_rate(routes: &mut Routes) -> bool {
     }
     *count += 1;
     *count <= KNOCKS_A_SECOND
-}
-
-/// Whether an address is one of this machine's.
-fn is_own(ip: IpAddr) -> bool {
-    ip.is_loopback()
-        || if_addrs::get_if_addrs().is_ok_and(|all| all.iter().any(|own| own.ip() == ip))
 }
 
 fn lock(routes: &Mutex<Routes>) -> MutexGuard<'_, Routes> {

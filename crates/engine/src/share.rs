@@ -6,42 +6,43 @@
 //! ```
 //!
 //! One task owns each share. The invite works from the first moment; a stopped
-//! share keeps answering knocks, with "stopped".
+//! share keeps answering knocks, with "stopped". Who is there and what is sent
+//! to whom is the business of its `swarm`.
 
-use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use passalong_proto::invite::Invite;
 use passalong_proto::keys::DeviceId;
-use passalong_proto::knock::{Refusal, SessionId};
-use passalong_proto::manifest::{Manifest, SignedManifest};
+use passalong_proto::knock::Refusal;
+use passalong_proto::manifest::{Manifest, ManifestError, SignedManifest};
+use passalong_proto::pieces::PieceMap;
 use passalong_proto::wire::Farewell;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 
 use crate::api::{
-    Audience, CopiesView, DeviceView, EntryView, PersonState, PersonView, Presence, Problem,
+    Audience, CopiesView, Direction, EntryView, HistoryEntry, Outcome, PersonState, Problem,
     ProblemCode, Safety, ShareState, ShareView, SkippedView,
 };
-use crate::board::Rate;
 use crate::context::Context;
-use crate::host::{Change, Host, Progress, Ready, Report};
-use crate::post::{VISIT_QUEUE, Visit};
-use crate::source::{self, HashProgress, Shelf, Skipped};
-use crate::store::StoredShare;
+use crate::engine::unix_millis;
+use crate::post::Visit;
+use crate::source::{self, HashProgress, Hashed, Offered, Skipped};
+use crate::store::{Store, StoredPerson, StoredShare};
+use crate::swarm::{Happening, Swarm};
 
 /// How often rates and hashing progress are looked at.
 const TICK: Duration = Duration::from_millis(250);
-/// People that a share remembers.
-const MAX_REMEMBERED: usize = 500;
 
 /// What a share can be asked.
 #[derive(Debug)]
 pub(crate) enum Command {
     SetAudience(Audience, oneshot::Sender<Result<(), Problem>>),
     Stop(oneshot::Sender<Result<(), Problem>>),
+    Pause(bool, oneshot::Sender<Result<(), Problem>>),
+    /// Settings that concern every share changed.
+    Settings,
     Entries(oneshot::Sender<Result<Vec<EntryView>, Problem>>),
     /// Shares the same paths again: what changed on disk is read again.
     Refresh,
@@ -52,12 +53,13 @@ pub(crate) enum Command {
 /// Starts the task of a share.
 pub(crate) fn start(context: Arc<Context>, stored: StoredShare) -> mpsc::Sender<Command> {
     let (sender, commands) = mpsc::channel(16);
-    let (visit_sender, visits) = mpsc::channel(VISIT_QUEUE);
     let secret = stored.key.secret();
-    context.post.register(secret, visit_sender);
-    let (progress, watched) = watch::channel(Progress::default());
-    let (host, reports) = Host::new(Arc::clone(&context), secret, watched);
     let invite = Invite::new(secret, context.post.addresses());
+    let mut swarm = Swarm::new(
+        Arc::clone(&context),
+        Invite::new(secret, []),
+        Some(stored.key.clone()),
+    );
     let view = ShareView {
         id: secret.id(),
         name: stored.name.clone(),
@@ -75,7 +77,7 @@ pub(crate) fn start(context: Arc<Context>, stored: StoredShare) -> mpsc::Sender<
         code: invite.code(),
         link: invite.link(),
         people: Vec::new(),
-        paused: false,
+        paused: stored.paused,
         copies: CopiesView::default(),
         safety: Safety::Nobody,
         skipped: Vec::new(),
@@ -85,47 +87,55 @@ pub(crate) fn start(context: Arc<Context>, stored: StoredShare) -> mpsc::Sender<
     if stored.stopped {
         context.board.hide(&view.id);
     }
+    swarm.answer_knocks();
+    if !stored.stopped {
+        swarm.announce();
+    }
+    swarm.set_paused(stored.paused);
+    swarm.remember(crate::store::remembered(&context.store, &view.id));
     let (prepared_sender, prepared) = mpsc::channel(4);
     let share = Share {
         context,
         stored,
         view,
-        host,
-        progress,
-        ready: None,
+        swarm,
+        manifest: None,
         claimed: None,
-        people: HashMap::new(),
+        lost: false,
         preparing: None,
         prepared_sender,
     };
     // On the board before anybody can ask for it.
     share.publish();
-    tokio::spawn(share.run(commands, visits, reports, prepared));
+    tokio::spawn(share.run(commands, prepared));
     sender
 }
 
 /// How preparing ended.
 enum Prepared {
     Found { files: u32, bytes: u64 },
-    Done(Box<(Manifest, SignedManifest, Shelf, Skipped)>),
+    Done(Box<Listed>),
     Failed(Problem),
 }
 
-struct PersonTally {
-    sent: Rate,
-    row: usize,
+/// What there is to offer.
+struct Listed {
+    manifest: Manifest,
+    signed: SignedManifest,
+    shelf: source::Shelf,
+    skipped: Skipped,
 }
 
 struct Share {
     context: Arc<Context>,
     stored: StoredShare,
     view: ShareView,
-    host: Host,
-    progress: watch::Sender<Progress>,
-    ready: Option<Arc<Ready>>,
+    swarm: Swarm,
+    manifest: Option<Arc<Manifest>>,
     /// For one person: whose it is, from accepting on.
     claimed: Option<DeviceId>,
-    people: HashMap<DeviceId, PersonTally>,
+    /// A file could not be read since the list was offered.
+    lost: bool,
     preparing: Option<Arc<HashProgress>>,
     prepared_sender: mpsc::Sender<Prepared>,
 }
@@ -134,37 +144,36 @@ impl Share {
     async fn run(
         mut self,
         mut commands: mpsc::Receiver<Command>,
-        mut visits: mpsc::Receiver<Visit>,
-        mut reports: mpsc::UnboundedReceiver<Report>,
         mut prepared: mpsc::Receiver<Prepared>,
     ) {
         if self.is_open() {
             self.prepare();
-            self.announce();
         }
         let mut tick = tokio::time::interval(TICK);
         loop {
             tokio::select! {
                 command = commands.recv() => match command {
                     Some(Command::Close(closed)) => {
-                        self.cancel_preparing();
-                        self.withdraw();
-                        self.context.post.unregister(&self.view.id);
-                        self.host.close(Farewell::Closing).await;
+                        self.close().await;
                         // Whoever asked may have stopped waiting.
                         let _ = closed.send(());
                         return;
                     }
                     Some(command) => self.command(command),
-                    None => return,
+                    None => return self.close().await,
                 },
-                Some(visit) = visits.recv() => self.visit(visit),
-                Some(report) = reports.recv() => self.report(report),
+                happening = self.swarm.next() => self.happened(happening),
                 Some(outcome) = prepared.recv() => self.prepared(outcome),
                 _ = tick.tick() => self.tick(),
             }
             self.publish();
         }
+    }
+
+    async fn close(mut self) {
+        self.cancel_preparing();
+        self.keep_people();
+        self.swarm.close(Farewell::Closing).await;
     }
 
     fn is_open(&self) -> bool {
@@ -178,21 +187,6 @@ impl Share {
         self.context.board.put_share(self.view.clone());
     }
 
-    fn announce(&self) {
-        if let Some(lan) = self.context.lan() {
-            lan.announce(
-                &self.stored.key.secret().lan_tag(),
-                self.context.post.port(),
-            );
-        }
-    }
-
-    fn withdraw(&self) {
-        if let Some(lan) = self.context.lan() {
-            lan.withdraw(&self.stored.key.secret().lan_tag());
-        }
-    }
-
     fn command(&mut self, command: Command) {
         // An answer nobody waits for any more is no loss.
         match command {
@@ -202,8 +196,12 @@ impl Share {
             Command::Stop(answer) => {
                 let _ = answer.send(self.stop(ShareState::Stopped));
             }
+            Command::Pause(paused, answer) => {
+                let _ = answer.send(self.pause(paused));
+            }
+            Command::Settings => self.swarm.set_paused(self.stored.paused),
             Command::Entries(answer) => {
-                let entries = self.ready.as_ref().map(|ready| entries(&ready.manifest));
+                let entries = self.manifest.as_ref().map(|manifest| entries(manifest));
                 let missing = || Problem::out_of_turn("the files are still being read");
                 let _ = answer.send(entries.ok_or_else(missing));
             }
@@ -230,6 +228,18 @@ impl Share {
         Ok(())
     }
 
+    fn pause(&mut self, paused: bool) -> Result<(), Problem> {
+        let stored = StoredShare {
+            paused,
+            ..self.stored.clone()
+        };
+        self.context.store.put_share(&stored)?;
+        self.stored = stored;
+        self.view.paused = paused;
+        self.swarm.set_paused(paused);
+        Ok(())
+    }
+
     fn stop(&mut self, state: ShareState) -> Result<(), Problem> {
         let stored = StoredShare {
             stopped: true,
@@ -238,14 +248,58 @@ impl Share {
         self.context.store.put_share(&stored)?;
         self.stored = stored;
         self.cancel_preparing();
-        self.withdraw();
-        let farewell = match state {
-            ShareState::Delivered => Farewell::Finished,
-            _ => Farewell::Stopped,
+        self.swarm.withdraw();
+        let outcome = match state {
+            ShareState::Delivered => {
+                self.swarm.dismiss(Farewell::Finished);
+                Outcome::Delivered
+            }
+            _ => {
+                self.swarm.stop(&self.stored.key.clone());
+                Outcome::Stopped
+            }
         };
         self.view.state = state;
-        self.host.dismiss(farewell);
+        self.keep_history(outcome);
         Ok(())
+    }
+
+    fn keep_history(&self, outcome: Outcome) {
+        let people = self.view.people.iter();
+        let got = people.filter(|person| person.state == PersonState::Complete);
+        let entry = HistoryEntry {
+            id: self.view.id.clone(),
+            name: self.view.name.clone(),
+            direction: Direction::Shared,
+            outcome,
+            people: got.map(|person| person.device.name.clone()).collect(),
+            files: self.view.files,
+            bytes: self.view.bytes,
+            at: unix_millis(),
+        };
+        if let Err(problem) = self.context.store.add_history(&entry) {
+            tracing::warn!(problem.message, "history could not be kept");
+        }
+    }
+
+    fn keep_people(&self) {
+        let met_at = unix_millis();
+        let people: Vec<StoredPerson> = self
+            .swarm
+            .memorable()
+            .into_iter()
+            .map(|(device, name, addresses)| StoredPerson {
+                device,
+                name,
+                met_at,
+                addresses,
+            })
+            .collect();
+        if !people.is_empty()
+            && let Err(problem) = self.context.store.remember_people(&self.view.id, &people)
+        {
+            tracing::warn!(problem.message, "people could not be kept");
+        }
     }
 
     fn cancel_preparing(&mut self) {
@@ -258,17 +312,16 @@ impl Share {
         self.cancel_preparing();
         let hashing = Arc::new(HashProgress::default());
         self.preparing = Some(Arc::clone(&hashing));
-        self.ready = None;
-        self.progress.send_replace(Progress::default());
+        self.swarm.set_preparing(0, 0);
         self.view.state = ShareState::Preparing {
             done_bytes: 0,
             total_bytes: 0,
         };
-        let (key, name) = (self.stored.key.clone(), self.stored.name.clone());
-        let paths = self.stored.paths.clone();
+        let stored = self.stored.clone();
+        let store = Arc::clone(&self.context.store);
         let sender = self.prepared_sender.clone();
         tokio::task::spawn_blocking(move || {
-            let outcome = prepare(&key, &name, &paths, &hashing, &sender);
+            let outcome = prepare(&stored, &store, &hashing, &sender);
             if !hashing.cancelled.load(Ordering::Relaxed) {
                 let outcome = outcome.unwrap_or_else(Prepared::Failed);
                 // The share may have been stopped meanwhile.
@@ -293,157 +346,92 @@ impl Share {
             Prepared::Failed(problem) => {
                 self.preparing = None;
                 self.view.state = ShareState::Failed { problem };
-                self.host.dismiss(Farewell::Closing);
-                self.withdraw();
+                self.swarm.unlist();
+                self.swarm.withdraw();
             }
-            Prepared::Done(done) => {
-                let (manifest, signed, shelf, skipped) = *done;
+            Prepared::Done(listed) => {
+                let Listed {
+                    manifest,
+                    signed,
+                    shelf,
+                    skipped,
+                } = *listed;
                 self.preparing = None;
                 self.view.files = u32::try_from(manifest.files()).unwrap_or(u32::MAX);
                 self.view.bytes = manifest.bytes();
                 self.view.skipped = skipped.named;
                 self.view.skipped_total = skipped.total;
                 self.view.state = ShareState::Ready;
-                let ready = Arc::new(Ready {
-                    manifest: Arc::new(manifest),
-                    signed: Arc::new(signed),
-                    shelf: Arc::new(shelf),
-                });
-                self.ready = Some(Arc::clone(&ready));
-                self.progress.send_replace(Progress {
-                    done_bytes: self.view.bytes,
-                    total_bytes: self.view.bytes,
-                    ready: Some(ready),
-                });
+                let before = self.swarm.fetch().signed();
+                let same = before.is_some_and(|before| before.bytes == signed.bytes);
+                if same && !std::mem::take(&mut self.lost) {
+                    return;
+                }
+                self.manifest = Some(Arc::new(manifest));
+                self.swarm.unlist();
+                let one_person = self.view.audience == Audience::OnePerson;
+                if let Err(error) = self.swarm.list(signed, Arc::new(shelf), one_person) {
+                    let problem = Problem::state("offer the list", error);
+                    self.view.state = ShareState::Failed { problem };
+                }
+                self.swarm.announce();
             }
         }
     }
 
-    fn visit(&mut self, visit: Visit) {
+    fn visit(&mut self, visit: Box<Visit>) {
         let device = visit.knock.knock.device;
         let taken = self.view.audience == Audience::OnePerson
             && self.claimed.is_some_and(|claimed| claimed != device);
         match self.view.state {
             ShareState::Stopped | ShareState::Failed { .. } => {
-                self.host.refuse(visit, Refusal::Stopped);
+                self.swarm.refuse_as_stopped(*visit);
             }
-            ShareState::Delivered => self.host.refuse(visit, Refusal::Taken),
-            _ if taken => self.host.refuse(visit, Refusal::Taken),
-            _ => self.host.welcome(visit),
+            ShareState::Delivered => self.swarm.refuse(*visit, Refusal::Taken),
+            _ if taken => self.swarm.refuse(*visit, Refusal::Taken),
+            _ => self.swarm.welcome(*visit),
         }
     }
 
-    fn report(&mut self, report: Report) {
-        let Report {
-            session,
-            device,
-            name,
-            change,
-        } = report;
-        let row = match self.people.get(&device) {
-            Some(tally) => tally.row,
-            None if self.view.people.len() >= MAX_REMEMBERED => {
-                if matches!(change, Change::Gone) {
-                    self.host.forget(session);
-                }
-                return;
-            }
-            None => {
-                let row = self.view.people.len();
-                self.view.people.push(PersonView {
-                    device: DeviceView {
-                        id: device.short(),
-                        name: String::new(),
-                    },
-                    route: None,
-                    state: PersonState::Connecting,
-                    bytes: 0,
-                    total: 0,
-                    rate: 0,
-                    from_rate: 0,
-                    sharer: false,
-                    presence: Presence::Connected,
-                });
-                self.people.insert(
-                    device,
-                    PersonTally {
-                        sent: Rate::new(),
-                        row,
-                    },
-                );
-                row
-            }
-        };
-        let person = &mut self.view.people[row];
-        person.device.name = name.as_str().to_owned();
-        match change {
-            Change::Connecting => {
-                if person.state != PersonState::Complete {
-                    person.state = PersonState::Connecting;
+    fn happened(&mut self, happening: Happening) {
+        let one_person = self.view.audience == Audience::OnePerson;
+        match happening {
+            Happening::Visit(visit) => self.visit(visit),
+            Happening::Accepted { device } if one_person => self.claim(device),
+            Happening::Complete { device } if one_person && self.claimed == Some(device) => {
+                self.view.people = self.swarm.people_views();
+                // If it cannot be kept it is delivered all the same; after a
+                // restart it would only be offered again.
+                if self.stop(ShareState::Delivered).is_err() {
+                    self.view.state = ShareState::Delivered;
                 }
             }
-            Change::Connected(route) => {
-                person.route = Some(route);
-                person.state = PersonState::Choosing;
+            Happening::Released { device } => self.release(device),
+            Happening::Unavailable { entry, reason } => {
+                self.lost = true;
+                self.unavailable(entry, reason.reason());
             }
-            Change::Accepted { bytes } => {
-                person.total = bytes;
-                person.state = PersonState::Receiving;
-                if self.view.audience == Audience::OnePerson {
-                    self.claim(device, session);
-                }
-            }
-            Change::Holds { bytes } => person.bytes = bytes,
-            Change::Sent { bytes } => {
-                if let Some(tally) = self.people.get_mut(&device) {
-                    tally.sent.add(bytes);
-                }
-            }
-            Change::Complete => {
-                person.bytes = person.total;
-                person.state = PersonState::Complete;
-                person.rate = 0;
-                if self.view.audience == Audience::OnePerson && self.claimed == Some(device) {
-                    // If it cannot be kept it is delivered all the same; after
-                    // a restart it would only be offered again.
-                    if self.stop(ShareState::Delivered).is_err() {
-                        self.view.state = ShareState::Delivered;
-                    }
-                }
-            }
-            Change::Declined => {
-                person.state = PersonState::Declined;
-                self.release(device);
-            }
-            Change::Cancelled => {
-                person.state = PersonState::Cancelled;
-                self.release(device);
-            }
-            Change::Unavailable { entry, reason } => self.unavailable(entry, reason.reason()),
-            Change::Gone => {
-                person.rate = 0;
-                person.route = None;
-                if matches!(
-                    person.state,
-                    PersonState::Connecting | PersonState::Choosing | PersonState::Receiving
-                ) {
-                    person.state = PersonState::Lost;
-                }
-                self.host.forget(session);
-            }
+            // Nothing is fetched, and what others do is shown at the next tick.
+            Happening::Accepted { .. }
+            | Happening::Complete { .. }
+            | Happening::Met(_)
+            | Happening::Fetched(_)
+            | Happening::Stopped
+            | Happening::Failed(_) => {}
         }
+        self.view.people = self.swarm.people_views();
     }
 
     /// A share for one person is theirs from accepting on; who else looks at
     /// it, or accepts after them, is told that it is taken.
-    fn claim(&mut self, device: DeviceId, session: SessionId) {
+    fn claim(&mut self, device: DeviceId) {
         match self.claimed {
             Some(claimed) if claimed != device => {
-                self.host.dismiss_one(session, Farewell::Taken);
+                self.swarm.dismiss_one(device, Farewell::Taken);
             }
             _ => {
                 self.claimed = Some(device);
-                self.host.dismiss_others(session, Farewell::Taken);
+                self.swarm.dismiss_others(device, Farewell::Taken);
             }
         }
     }
@@ -455,9 +443,9 @@ impl Share {
 
     fn unavailable(&mut self, entry: u32, reason: &str) {
         let Some(entry) = self
-            .ready
+            .manifest
             .as_ref()
-            .and_then(|r| r.manifest.entries().get(entry as usize))
+            .and_then(|manifest| manifest.entries().get(entry as usize))
         else {
             return;
         };
@@ -472,14 +460,10 @@ impl Share {
     }
 
     fn tick(&mut self) {
-        for tally in self.people.values_mut() {
-            let person = &mut self.view.people[tally.row];
-            if person.state == PersonState::Receiving {
-                person.rate = tally.sent.tick();
-            } else {
-                tally.sent.reset();
-            }
-        }
+        self.view.people = self.swarm.people_views();
+        self.view.copies = self.swarm.copies().clone();
+        self.view.safety = self.swarm.safety().clone();
+        self.view.link = self.swarm.link();
         if let (
             Some(preparing),
             ShareState::Preparing {
@@ -489,29 +473,32 @@ impl Share {
         ) = (&self.preparing, &mut self.view.state)
         {
             *done_bytes = preparing.done.load(Ordering::Relaxed).min(*total_bytes);
-            self.progress.send_replace(Progress {
-                done_bytes: *done_bytes,
-                total_bytes: *total_bytes,
-                ready: None,
-            });
+            self.swarm.set_preparing(*done_bytes, *total_bytes);
         }
     }
 }
 
 fn prepare(
-    key: &passalong_proto::keys::ShareKey,
-    name: &str,
-    paths: &[PathBuf],
+    stored: &StoredShare,
+    store: &Store,
     hashing: &HashProgress,
     sender: &mpsc::Sender<Prepared>,
 ) -> Result<Prepared, Problem> {
-    let found = source::find(paths, &hashing.cancelled)
+    let id = stored.key.secret().id();
+    let found = source::find(&stored.paths, &hashing.cancelled)
         .map_err(|(path, error)| Problem::disk(&path, &error))?;
     let _ = sender.blocking_send(Prepared::Found {
         files: found.files,
         bytes: found.bytes,
     });
-    let (entries, shelf, skipped) = source::hash(found, hashing);
+    let known: Vec<Hashed> = store.share_files(&id).unwrap_or_default();
+    let offered = source::hash(found, known, hashing);
+    let Offered {
+        entries,
+        shelf,
+        skipped,
+        hashed,
+    } = offered;
     if entries.is_empty() && !hashing.cancelled.load(Ordering::Relaxed) {
         let named = skipped.named.first();
         return Err(Problem::new(
@@ -523,16 +510,56 @@ fn prepare(
             "Choose other files, or mend what is named here and share again.",
         ));
     }
-    let too_much = |error| {
+    let too_much = |error: String| {
         Problem::new(
             ProblemCode::Usage,
             format!("This cannot be shared in one go: {error}."),
             "Share it in several parts.",
         )
     };
-    let manifest = Manifest::new(name, entries).map_err(too_much)?;
-    let signed = SignedManifest::sign(key, &manifest).map_err(too_much)?;
-    Ok(Prepared::Done(Box::new((manifest, signed, shelf, skipped))))
+    let manifest = Manifest::new(&stored.name, entries).map_err(|e| too_much(e.to_string()))?;
+    if PieceMap::of(&manifest).is_none() {
+        return Err(too_much("it has more than 16,777,216 pieces".to_owned()));
+    }
+    let (manifest, signed) =
+        latest(stored, store, manifest).map_err(|error| too_much(error.to_string()))?;
+    // What cannot be kept is read again after the next start.
+    if let Err(problem) = store
+        .put_share_files(&id, &hashed)
+        .and_then(|()| store.put_manifest(&id, &signed))
+    {
+        tracing::warn!(problem.message, "the list could not be kept");
+    }
+    Ok(Prepared::Done(Box::new(Listed {
+        manifest,
+        signed,
+        shelf,
+        skipped,
+    })))
+}
+
+/// The list that was signed before if nothing changed since, or a newer one.
+fn latest(
+    stored: &StoredShare,
+    store: &Store,
+    manifest: Manifest,
+) -> Result<(Manifest, SignedManifest), ManifestError> {
+    let secret = stored.key.secret();
+    let before = store.manifest(&secret.id()).ok().flatten();
+    if let Some(signed) = before
+        && let Ok(before) = signed.open(&secret)
+    {
+        let edition = before.edition();
+        if manifest.clone().with_edition(edition) == before {
+            return Ok((before, signed));
+        }
+        let manifest = manifest.with_edition(unix_millis().max(edition + 1));
+        let signed = SignedManifest::sign(&stored.key, &manifest)?;
+        return Ok((manifest, signed));
+    }
+    let manifest = manifest.with_edition(unix_millis());
+    let signed = SignedManifest::sign(&stored.key, &manifest)?;
+    Ok((manifest, signed))
 }
 
 /// A manifest's entries, for showing.

@@ -17,6 +17,7 @@ use crate::code;
 use crate::invite::{InviteSecret, is_usable};
 use crate::keys::DeviceId;
 use crate::manifest::clean_name;
+use crate::wire::Signature;
 
 /// First byte of a knock datagram. RFC 7983 gives 128 to 191 to RTP, which a
 /// data-only connection never carries.
@@ -209,7 +210,12 @@ impl Answer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Refusal {
     /// The share was stopped.
-    Stopped,
+    Stopped {
+        /// Public half of the share key.
+        public_key: [u8; 32],
+        /// By that key ([`crate::keys::stop_statement`]).
+        signature: Signature,
+    },
     /// The share is for one person, and somebody else has it.
     Taken,
     /// Too many people at once; worth another try later.

@@ -95,6 +95,8 @@ pub struct Serve {
     choked: bool,
     accepted_bytes: u64,
     outstanding: HashSet<PieceRef>,
+    /// Requests refused since the other side was told that it is choked.
+    refused: usize,
     hash_requests: usize,
     manifest_requests: u32,
 }
@@ -107,6 +109,7 @@ impl Default for Serve {
             choked: true,
             accepted_bytes: 0,
             outstanding: HashSet::new(),
+            refused: 0,
             hash_requests: 0,
             manifest_requests: 0,
         }
@@ -123,6 +126,7 @@ impl Serve {
     /// are the caller's to drop. Every link begins choked.
     pub fn choke(&mut self) {
         self.choked = true;
+        self.refused = 0;
     }
 
     /// Requests are taken from now on.
@@ -250,6 +254,11 @@ impl Serve {
             return Err(Violation("it asked twice for a piece"));
         }
         if self.choked {
+            // Those on their way when it was choked, and no more.
+            self.refused += asked.len();
+            if self.refused > MAX_OUTSTANDING {
+                return Err(Violation("it goes on asking though nothing is answered"));
+            }
             return Ok(ServeEvent::Refuse { pieces: asked });
         }
         if self.outstanding.len() + asked.len() > MAX_OUTSTANDING {

@@ -83,7 +83,16 @@ fn answers() -> impl Strategy<Value = Answer> {
         },
     );
     let reasons = prop_oneof![
-        Just(Refusal::Stopped),
+        (any::<[u8; 32]>(), any::<[u8; 32]>(), any::<[u8; 32]>()).prop_map(|(public_key, r, s)| {
+            Refusal::Stopped {
+                public_key,
+                signature: [r, s]
+                    .concat()
+                    .try_into()
+                    .map(<[u8; 64]>::into)
+                    .unwrap_or([0; 64].into()),
+            }
+        }),
         Just(Refusal::Taken),
         Just(Refusal::Busy),
         Just(Refusal::OwnShare),

@@ -345,6 +345,25 @@ fn requests_that_cross_a_choke_are_refused_and_nothing_worse() {
 }
 
 #[test]
+fn no_more_is_asked_while_choked_than_can_have_been_on_its_way() {
+    let mut link = Link::accepted();
+    link.serve.choke();
+    let most = MAX_OUTSTANDING / 5;
+    for _ in 0..most {
+        link.hears(request(4, 0..5)).unwrap();
+    }
+    assert!(link.hears(request(4, 0..5)).is_err());
+    let mut link = Link::accepted();
+    for _ in 0..3 {
+        link.serve.choke();
+        for _ in 0..most {
+            link.hears(request(4, 0..5)).unwrap();
+        }
+        link.serve.unchoke();
+    }
+}
+
+#[test]
 fn every_link_begins_choked() {
     let mut link = Link::listed();
     link.hears(ACCEPT).unwrap();

@@ -70,6 +70,14 @@ safety: Safety,
  */
 passingOn: boolean, 
 /**
+ * Whether the sharer stopped the share.
+ */
+stopped: boolean, 
+/**
+ * Whether the sharer meant it for one person: it is not passed on.
+ */
+onePerson: boolean, 
+/**
  * Files the sharer left out or could not read, at most the first 100.
  */
 problems: Array<SkippedView>, 

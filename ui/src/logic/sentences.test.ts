@@ -1,8 +1,9 @@
 import { describe, expect, it } from "vitest";
 import type { PersonView } from "../bindings/PersonView";
 import type { TransferState } from "../bindings/TransferState";
-import { scenes, share, transfer } from "../../gallery/scenes";
-import { carriersTried, carrierWords, offersReplyCode, personSentence, shareSentence, spaceWords, transferSentence } from "./sentences";
+import { scenes } from "../../gallery/scenes";
+import { share, transfer } from "../../gallery/staged-views";
+import { carriersTried, carrierWords, offersReplyCode, passingSentence, safetySentence, shareSentence, spaceWords, transferSentence } from "./sentences";
 
 const progress = { bytes: 7.8e9, total: 12.6e9, files: 29, filesTotal: 48, rate: 0, secondsLeft: null };
 
@@ -15,6 +16,9 @@ function people(...states: PersonView["state"][]): PersonView[] {
     bytes: state === "complete" ? 4.2e9 : 3e9,
     total: 4.2e9,
     rate: 0,
+    fromRate: 0,
+    sharer: false,
+    presence: "connected",
   }));
 }
 
@@ -96,6 +100,72 @@ describe("a share", () => {
   });
 });
 
+describe("closing", () => {
+  it.each([
+    [{ type: "nobody" }, null],
+    [{ type: "safe", complete: ["Ben"] }, "Safe to close: Ben has a complete copy."],
+    [{ type: "safe", complete: ["Ben", "Cleo"] }, "Safe to close: Ben and Cleo have complete copies."],
+    [{ type: "safe", complete: ["Ben", "Cleo", "Dan", "Eve"] }, "Safe to close: Ben, Cleo and 2 others have complete copies."],
+    [{ type: "safeTogether" }, "Safe to close: the others have every piece between them."],
+    [{ type: "onlyYou", bytes: 1.2e9, percent: 40 }, "Keep open: you are the only one with 40 % of it (1.2 GB)."],
+    [{ type: "onlyYou", bytes: 4.2e9, percent: 100 }, "Keep open: you are the only one with it (4.2 GB)."],
+  ] as const)("with %j", (safety, said) => {
+    const copy = safety.type === "safe" ? { ...safety, complete: [...safety.complete] } : safety;
+    expect(safetySentence(copy)?.text ?? null).toBe(said);
+  });
+
+  it("is spoken of once: the share's own sentence leaves it to the one about safety", () => {
+    const safe = { type: "safe", complete: ["Ben"] } as { type: "safe"; complete: string[] };
+    expect(shareSentence(share({ people: people("complete", "receiving"), safety: safe }), 0).text).toBe("Cleo still needs 1.2 GB.");
+    expect(shareSentence(share({ people: people("complete"), safety: safe }), 0).text).toBe("Ben has everything.");
+  });
+});
+
+describe("pausing", () => {
+  it("says what it stops and that nothing is lost", () => {
+    expect(shareSentence(share({ paused: true, people: people("receiving") }), 0).text).toBe(
+      "You paused this. Nothing of it is sent from here until you resume it; the invite still works.",
+    );
+    expect(transferSentence(transfer({ type: "paused", progress }), 0).text).toBe(
+      "You paused this. What is here is kept, and it goes on from there when you resume it.",
+    );
+  });
+
+  it("of everything is said on every row that would move, and on no other", () => {
+    expect(shareSentence(share(), 0, true).text).toMatch(/^Everything is paused\./);
+    for (const state of [{ type: "receiving", progress }, { type: "paused", progress }] as const) {
+      expect(transferSentence(transfer(state), 0, true).text).toMatch(/^Everything is paused\./);
+    }
+    expect(transferSentence(transfer({ type: "declined" }), 0, true).text).toMatch(/^You declined this/);
+    expect(shareSentence(share({ state: { type: "stopped" } }), 0, true).text).toMatch(/^You stopped/);
+  });
+});
+
+describe("passing on", () => {
+  it("is said for what it is, and so is its end", () => {
+    const done = { type: "done", files: 1, bytes: 1, alreadyHere: 0, seconds: 1 } as const;
+    expect(passingSentence(transfer(done, { passingOn: true }))).toBe("Passed on to whoever has the invite while Passalong is open.");
+    expect(passingSentence(transfer(done))).toBe("Not passed on. The files are yours to keep.");
+    expect(passingSentence(transfer(done, { stopped: true }))).toBe(
+      "Ana’s laptop stopped sharing this. Nobody new can get it, and your copy is yours to keep.",
+    );
+  });
+
+  it("does not hide that copies stay where they are when a share is stopped", () => {
+    expect(shareSentence(share({ state: { type: "stopped" } }), 0).text).toBe(
+      "You stopped sharing this. Nobody new can get it. Whoever has it keeps it.",
+    );
+  });
+
+  it("names one source, and counts several", () => {
+    const [ana, cleo] = people("complete", "complete");
+    if (!ana || !cleo) throw new Error("nobody there");
+    const from = (...some: PersonView[]) => transferSentence(transfer({ type: "receiving", progress: { ...progress, rate: 1e6 } }, { people: some }), 0).text;
+    expect(from(ana, { ...cleo, fromRate: 1e6 })).toBe("Coming in from Cleo, into Downloads.");
+    expect(from({ ...ana, fromRate: 1e6 }, { ...cleo, fromRate: 1e6 })).toBe("Coming in from 2 people, into Downloads.");
+  });
+});
+
 describe("small words", () => {
   it("speak of a reply code only once there is one", () => {
     const tried = (state: "unavailable" | "trying") =>
@@ -106,13 +176,6 @@ describe("small words", () => {
 
   it("tell why a carrier is not used", () => {
     expect(carrierWords({ carrier: "lan", state: "unavailable" })).toEqual({ name: "Local network", state: "switched off" });
-  });
-
-  it("give the time a person still needs", () => {
-    const [ben] = people("receiving");
-    if (!ben) throw new Error("nobody there");
-    expect(personSentence({ ...ben, rate: 12e6 }).text).toBe("Has 3.0 of 4.2 GB, about 2 minutes left");
-    expect(personSentence(ben).text).toBe("Has 3.0 of 4.2 GB");
   });
 
   it("show free space before and after, and warn when it does not fit", () => {
@@ -129,7 +192,7 @@ it("every staged state has a sentence that ends like one and names no machinery"
     ];
     for (const { text } of said) {
       expect(text, name).toMatch(/[.…]$/);
-      expect(text, name).not.toMatch(/undefined|NaN|\bICE\b|SDP|errno|Os\(/);
+      expect(text, name).not.toMatch(/undefined|NaN|\bICE\b|SDP|errno|Os\(|swarm|\bpeer|\bseed|\bnode\b/i);
     }
   }
 });

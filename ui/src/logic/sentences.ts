@@ -8,28 +8,14 @@ import type { CarrierState } from "../bindings/CarrierState";
 import type { CarrierView } from "../bindings/CarrierView";
 import type { PersonState } from "../bindings/PersonState";
 import type { PersonView } from "../bindings/PersonView";
-import type { Route } from "../bindings/Route";
+import type { Safety } from "../bindings/Safety";
 import type { ShareView } from "../bindings/ShareView";
 import type { TransferView } from "../bindings/TransferView";
-import { count, elapsed, folderName, names, size, sizeOf, timeLeft } from "./format";
+import { count, elapsed, folderName, names, size, sizeOf } from "./format";
+import { bad, good, plain, warn, type Said } from "./said";
 
 /** Seconds without an answer or a byte after which a sentence says more. */
 export const PATIENCE = 10;
-
-/** Whether a sentence reports something good, something to mend, or neither. */
-export type Tone = "plain" | "good" | "warn" | "bad";
-
-/** A sentence, how to colour it, and what to do about it if it needs saying apart. */
-export interface Said {
-  text: string;
-  tone: Tone;
-  remedy?: string;
-}
-
-const plain = (text: string): Said => ({ text, tone: "plain" });
-const good = (text: string): Said => ({ text, tone: "good" });
-const warn = (text: string): Said => ({ text, tone: "warn" });
-const bad = (text: string, remedy?: string): Said => ({ text, tone: "bad", ...(remedy ? { remedy } : {}) });
 
 const RIGHT_TO_LEFT = /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]/;
 
@@ -63,9 +49,17 @@ export function offersReplyCode(transfer: TransferView): boolean {
   return state.type === "connecting" && state.seconds >= PATIENCE && !answered(state.carriers);
 }
 
-/** The sentence of a transfer; `idle` is how many seconds nothing has moved. */
-export function transferSentence(transfer: TransferView, idle: number): Said {
+/** What everything being paused means for a row that would be moving. */
+const ALL_PAUSED = plain("Everything is paused. What is here is kept, and it goes on when you resume everything below.");
+
+/** The states of a transfer in which something moves, or would. */
+const MOVING: ReadonlySet<TransferView["state"]["type"]> = new Set(["receiving", "stalled", "checking", "paused"]);
+
+/** The sentence of a transfer. `idle` is how many seconds nothing has moved,
+ * `allPaused` whether the person paused everything. */
+export function transferSentence(transfer: TransferView, idle: number, allPaused = false): Said {
   const { state } = transfer;
+  if (allPaused && MOVING.has(state.type)) return ALL_PAUSED;
   const who = sender(transfer);
   const folder = inSentence(folderName(transfer.destination.path));
   switch (state.type) {
@@ -95,7 +89,7 @@ export function transferSentence(transfer: TransferView, idle: number): Said {
         ? plain(`Checking what is already in ${folder}: ${sizeOf(state.doneBytes, state.totalBytes)}.`)
         : plain(`Still checking what is already in ${folder}. The disk is slow to answer; this goes on by itself.`);
     case "receiving": {
-      if (state.progress.rate > 0 || idle < 3) return plain(`Coming in from ${who}, into ${folder}.`);
+      if (state.progress.rate > 0 || idle < 3) return plain(`Coming in from ${incoming(transfer)}, into ${folder}.`);
       return idle < PATIENCE
         ? plain(`Waiting for ${who} to send more…`)
         : warn(`Nothing has come in for ${elapsed(idle)}. ${capital(who)} may be busy; this goes on by itself.`);
@@ -108,6 +102,8 @@ export function transferSentence(transfer: TransferView, idle: number): Said {
             `${capital(who)} has been silent for ${elapsed(state.seconds)}. What is here is kept, ` +
               "and it goes on by itself as soon as they are back.",
           );
+    case "paused":
+      return plain("You paused this. What is here is kept, and it goes on from there when you resume it.");
     case "done": {
       const here =
         state.alreadyHere > 0
@@ -132,8 +128,14 @@ function has(people: readonly PersonView[]): string {
   return people.length === 1 ? "has" : "have";
 }
 
+/** Who sends: one person by name, several by how many. */
+function incoming(transfer: TransferView): string {
+  const sending = transfer.people.filter(({ fromRate }) => fromRate > 0);
+  return sending.length > 1 ? count(sending.length, "person", "people") : sending.length === 1 ? list(sending) : sender(transfer);
+}
+
 /** The sentence of a share. */
-export function shareSentence(share: ShareView, idle: number): Said {
+export function shareSentence(share: ShareView, idle: number, allPaused = false): Said {
   const { state } = share;
   switch (state.type) {
     case "preparing":
@@ -144,7 +146,7 @@ export function shareSentence(share: ShareView, idle: number): Said {
               "Is the drive they are on still there?",
           );
     case "stopped":
-      return plain("You stopped sharing this. The invite no longer works.");
+      return plain("You stopped sharing this. Nobody new can get it. Whoever has it keeps it.");
     case "delivered": {
       const whole = share.people.filter((person) => person.state === "complete");
       const who = whole.length > 0 ? list(whole) : "One person";
@@ -153,19 +155,24 @@ export function shareSentence(share: ShareView, idle: number): Said {
     case "failed":
       return bad(state.problem.message, state.problem.remedy);
     case "ready":
-      return readySentence(share.people);
+      if (allPaused) return plain("Everything is paused. Nothing is sent until you resume everything below.");
+      if (share.paused) return plain("You paused this. Nothing of it is sent from here until you resume it; the invite still works.");
+      return readySentence(share.people, share.safety);
   }
 }
 
-function readySentence(people: readonly PersonView[]): Said {
-  const among = (state: PersonState) => people.filter((person) => person.state === state);
-  const [receiving, lost, complete] = [among("receiving"), among("lost"), among("complete")];
+/** `safety` says about closing what there is to say; without it, this does. */
+function readySentence(people: readonly PersonView[], safety: Safety): Said {
+  const among = (...states: PersonState[]) => people.filter((person) => states.includes(person.state));
+  const [receiving, lost, complete] = [among("receiving", "waiting"), among("lost"), among("complete")];
   const [choosing, connecting] = [among("choosing"), among("connecting")];
   const left = (some: readonly PersonView[]) => size(some.reduce((sum, { bytes, total }) => sum + Math.max(0, total - bytes), 0));
+  const judged = safety.type !== "nobody";
 
   if (receiving.length > 0) {
     const need = receiving.length === 1 ? "still needs" : "still need";
-    return plain(`${list(receiving)} ${need} ${left(receiving)} from you. Keep Passalong open until then.`);
+    const close = judged ? "." : " from you. Keep Passalong open until then.";
+    return plain(`${list(receiving)} ${need} ${left(receiving)}${close}`);
   }
   if (lost.length > 0) {
     const [are, they] = lost.length === 1 ? ["is", "needs"] : ["are", "need"];
@@ -173,44 +180,49 @@ function readySentence(people: readonly PersonView[]): Said {
   }
   if (choosing.length > 0) return plain(`${list(choosing)} ${choosing.length === 1 ? "sees" : "see"} the list and can accept now.`);
   if (connecting.length > 0) return plain(`Connecting to ${list(connecting)}…`);
-  if (complete.length > 0) return good(`${list(complete)} ${has(complete)} everything. Safe to close, if nobody else is coming.`);
+  if (complete.length > 0) {
+    return good(`${list(complete)} ${has(complete)} everything.${judged ? "" : " Safe to close, if nobody else is coming."}`);
+  }
   if (people.length > 0) return plain(`${list(people)} did not take it. The invite still works.`);
   return plain("Send the invite to somebody, and keep Passalong open until they have it all.");
 }
 
-/** What a person does with a share of ours. */
-export function personSentence(person: PersonView): Said {
-  switch (person.state) {
-    case "connecting":
-      return plain("Connecting…");
-    case "choosing":
-      return plain("Looking at the list");
-    case "receiving": {
-      const left = person.rate > 0 ? `, ${timeLeft((person.total - person.bytes) / person.rate)} left` : "";
-      return plain(`Has ${sizeOf(person.bytes, person.total)}${left}`);
+/** What closing the app would mean for the others; nothing when nobody who is
+ * online wants anything. */
+export function safetySentence(safety: Safety): Said | null {
+  switch (safety.type) {
+    case "nobody":
+      return null;
+    case "safe": {
+      const who = safety.complete.map(inSentence);
+      return good(`Safe to close: ${names(who)} ${who.length === 1 ? "has a complete copy" : "have complete copies"}.`);
     }
-    case "complete":
-      return good(`Has everything they asked for, ${size(person.total)}`);
-    case "declined":
-      return plain("Declined");
-    case "cancelled":
-      return plain("Cancelled");
-    case "lost":
-      return warn(`Out of reach with ${sizeOf(person.bytes, person.total)}; goes on by itself`);
+    case "safeTogether":
+      return good("Safe to close: the others have every piece between them.");
+    case "onlyYou":
+      return warn(
+        safety.percent >= 100
+          ? `Keep open: you are the only one with it (${size(safety.bytes)}).`
+          : `Keep open: you are the only one with ${safety.percent} % of it (${size(safety.bytes)}).`,
+      );
   }
 }
 
-/** The badge for how somebody is reached, and what it means. */
-export function routeWords(route: Route): { badge: string; title: string } {
-  switch (route) {
-    case "sameNetwork":
-      return { badge: "Same network", title: "Straight from computer to computer inside one network" };
-    case "direct":
-      return { badge: "Direct", title: "Straight from computer to computer across the internet" };
-    case "relayed":
-      return { badge: "Relayed", title: "Through the TURN server in the settings, which sees only sealed data" };
-  }
+/** Whether to speak of closing on a transfer: that it is safe for the others is
+ * of no use while one's own files are still on their way. */
+export function speaksOfClosing(transfer: TransferView): boolean {
+  return transfer.state.type === "done" || (MOVING.has(transfer.state.type) && transfer.safety.type === "onlyYou");
 }
+
+/** Whether what has arrived is passed on. */
+export function passingSentence(transfer: TransferView): string {
+  if (transfer.stopped) return `${capital(sender(transfer))} stopped sharing this. Nobody new can get it, and your copy is yours to keep.`;
+  if (transfer.onePerson) return "Meant for you alone, so it is not passed on. The files are yours to keep.";
+  return transfer.passingOn ? "Passed on to whoever has the invite while Passalong is open." : "Not passed on. The files are yours to keep.";
+}
+
+/** What stopping a share means, said before it is done. */
+export const STOP_WORDS = "Nobody new can get it. Whoever has it keeps it.";
 
 /** Who an invite lets in, said so that it cannot be mistaken. */
 export function audienceWords(audience: Audience): { label: string; sentence: string } {

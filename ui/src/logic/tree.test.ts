@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { EntryView } from "../bindings/EntryView";
-import { manyEntries } from "../../gallery/scenes";
+import { manyEntries } from "../../gallery/staged-views";
 import { Tree } from "./tree";
 
 function file(index: number, path: string, size = 10, executable = false): EntryView {

@@ -42,6 +42,12 @@ pub(super) fn is_nearby(address: IpAddr) -> bool {
     }
 }
 
+/// Whether an address is one of this machine's.
+pub(crate) fn is_own(address: IpAddr) -> bool {
+    address.is_loopback()
+        || if_addrs::get_if_addrs().is_ok_and(|all| all.iter().any(|own| own.ip() == address))
+}
+
 /// Whether a public-looking IPv4 address is in the network of an interface.
 fn own_network(address: Ipv4Addr) -> bool {
     let interfaces = if_addrs::get_if_addrs().unwrap_or_default();

@@ -18,7 +18,7 @@ use bytes::{Bytes, BytesMut};
 use webrtc::data_channel::{DataChannel, DataChannelEvent};
 use webrtc::peer_connection::PeerConnection;
 
-pub(crate) use self::addresses::local_addresses;
+pub(crate) use self::addresses::{is_own, local_addresses};
 use self::connecting::Waking;
 pub(crate) use self::connecting::{Connecting, is_made, is_over};
 use crate::api::Route;

@@ -1,17 +1,20 @@
-//! A transfer: one share being fetched, from the pasted invite to the last file.
+//! A transfer: one share being fetched, from the pasted invite to the last file,
+//! and passed on from the first piece for as long as the app is open.
 //!
 //! ```text
 //! Connecting -> Preparing -> Offered --accept--> Checking -> Receiving -> Done
-//!     a broken link: Connecting again, or Stalled once accepted
+//!     nobody linked, or nothing comes: Stalled; by the person: Paused
 //!     Declined, Cancelled, Failed: until "Try again" or the row is removed
 //! ```
 //!
-//! One task owns each transfer. It reconnects by itself for as long as it is
-//! neither done nor given up; the disk works on a thread of its own. `talking`
-//! is what happens on a link, `requests` what the person asks.
+//! One task owns each transfer. The `swarm` finds the others and fetches from
+//! them; the disk works on a thread of its own. `fetching` is what is done about
+//! what comes, `requests` what the person asks, `record` what is kept so that a
+//! restart goes on.
 
+mod fetching;
+mod record;
 mod requests;
-mod talking;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -19,29 +22,25 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use passalong_proto::fetch::Fetch;
 use passalong_proto::invite::Invite;
-use passalong_proto::wire::{Farewell, Message};
+use passalong_proto::wire::Farewell;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::api::{
-    CarrierView, CopiesView, Destination, DeviceView, EntryView, Problem, ProblemCode, Progress,
-    Safety, Selection, TransferState, TransferView,
+    CopiesView, Destination, EntryView, Problem, Progress, Safety, Selection, TransferState,
+    TransferView,
 };
-use crate::board::Rate;
 use crate::context::Context;
-use crate::knocking::{Knocking, Met};
 use crate::sink::{self, Done, Job};
+use crate::source::Shelf;
+use crate::store::StoredDownload;
+use crate::swarm::Swarm;
 
 /// How often rates and waiting times are looked at.
 const TICK: Duration = Duration::from_millis(250);
-/// How often the sharer is told how much is here.
-const TELL_PROGRESS: Duration = Duration::from_millis(500);
-/// A connected sharer that sends nothing for this long has stalled.
+/// A transfer that gets nothing for this long has stalled.
 const STALL: Duration = Duration::from_secs(3);
-/// Pause before knocking again after a link broke at once.
-const AGAIN: Duration = Duration::from_millis(500);
 /// Files that went wrong, remembered by name.
 const MAX_PROBLEMS: usize = 100;
 
@@ -52,68 +51,43 @@ pub(crate) enum Command {
     Decline(Answer<()>),
     Cancel(Answer<()>),
     Retry(Answer<()>),
+    Pause(bool, Answer<()>),
+    PassOn(bool, Answer<()>),
     SetDestination(PathBuf, Answer<()>),
     Entries(Answer<Vec<EntryView>>),
     ReplyCode(Answer<String>),
     /// The invite was opened again, from a link that may know more.
     Addresses(Vec<SocketAddr>),
     Location(Answer<PathBuf>),
+    /// Settings that concern every transfer changed.
+    Settings,
     /// The app is closing: what is here is kept.
     Close(oneshot::Sender<()>),
 }
 
 type Answer<T> = oneshot::Sender<Result<T, Problem>>;
 
-/// Starts the task of a transfer.
+/// Starts the task of a transfer for an invite that was just opened.
 pub(crate) fn start(
     context: Arc<Context>,
     invite: Invite,
     created_at: u64,
 ) -> mpsc::Sender<Command> {
-    let (sender, commands) = mpsc::channel(16);
-    let id = invite.secret.id();
     let destination = context.download_dir();
-    let view = TransferView {
-        id,
-        code: invite.code(),
-        name: None,
-        from: None,
-        route: None,
-        files: 0,
-        bytes: 0,
-        state: TransferState::Connecting {
-            carriers: Vec::new(),
-            seconds: 0,
-        },
-        destination: destination_view(&destination),
-        link: invite.link(),
-        people: Vec::new(),
-        copies: CopiesView::default(),
-        safety: Safety::Nobody,
-        passing_on: false,
-        problems: Vec::new(),
-        created_at,
-    };
-    let transfer = Transfer {
-        fetch: Fetch::new(invite.secret),
+    let transfer = Transfer::new(context, invite, destination, created_at);
+    transfer.keep();
+    transfer.spawn(None)
+}
+
+/// Starts the task of a transfer that was kept: it goes on where it was.
+pub(crate) fn resume(context: Arc<Context>, stored: StoredDownload) -> mpsc::Sender<Command> {
+    let transfer = Transfer::new(
         context,
-        invite,
-        view,
-        destination,
-        disk: None,
-        accepted: None,
-        finishing: false,
-        outdated: false,
-        wanted: Vec::new(),
-        already_here: 0,
-        last_piece: Instant::now(),
-        rate: Rate::new(),
-        first_file: None,
-        preparing: None,
-        stay: None,
-    };
-    tokio::spawn(transfer.run(commands));
-    sender
+        stored.invite.clone(),
+        stored.destination.clone(),
+        stored.created_at,
+    );
+    transfer.spawn(Some(stored))
 }
 
 /// The disk thread of a transfer.
@@ -127,61 +101,141 @@ struct Transfer {
     context: Arc<Context>,
     invite: Invite,
     view: TransferView,
-    fetch: Fetch,
+    swarm: Swarm,
+    shelf: Arc<Shelf>,
     destination: PathBuf,
     disk: Option<Disk>,
     /// When the person accepted.
     accepted: Option<Instant>,
+    chosen: Selection,
+    wanted: Vec<u32>,
+    paused: bool,
+    /// Whether the person wants it passed on.
+    pass_on: bool,
+    /// The sharer stopped the share.
+    stopped: bool,
     /// The disk was told that everything is here.
     finishing: bool,
     /// The list that is here is not the sharer's any more.
     outdated: bool,
-    wanted: Vec<u32>,
     already_here: u32,
-    last_piece: Instant,
-    rate: Rate,
+    /// Seconds that it took before this start, and when it was over.
+    seconds_before: f64,
+    finished_at: Option<u64>,
+    /// Done in an earlier run: the disk only looks whether it is all still here.
+    was_done: bool,
+    last_change: Instant,
     first_file: Option<PathBuf>,
     preparing: Option<(u64, u64)>,
-    /// Serves others once everything is here.
-    stay: Option<crate::passing::Passing>,
-}
-
-/// How a phase of a transfer ended.
-enum Next {
-    /// Knock again.
-    Reconnect,
-    /// Nothing more happens by itself.
-    Rest,
-    /// The app is closing.
-    Close(oneshot::Sender<()>),
-}
-
-/// What a command asks the running phase to do.
-enum Asked {
-    GoOn,
-    /// There are more addresses to knock at.
-    KnockAgain,
-    Leave(Farewell, Option<Message>),
-    Close(oneshot::Sender<()>),
+    people_kept: Instant,
 }
 
 impl Transfer {
-    async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+    fn new(
+        context: Arc<Context>,
+        invite: Invite,
+        destination: PathBuf,
+        created_at: u64,
+    ) -> Transfer {
+        let view = TransferView {
+            id: invite.secret.id(),
+            code: invite.code(),
+            name: None,
+            from: None,
+            route: None,
+            files: 0,
+            bytes: 0,
+            state: TransferState::Connecting {
+                carriers: Vec::new(),
+                seconds: 0,
+            },
+            destination: destination_view(&destination),
+            link: invite.link(),
+            people: Vec::new(),
+            copies: CopiesView::default(),
+            safety: Safety::Nobody,
+            passing_on: false,
+            stopped: false,
+            one_person: false,
+            problems: Vec::new(),
+            created_at,
+        };
+        let pass_on = context
+            .config
+            .stay
+            .unwrap_or_else(|| context.settings().pass_on);
+        Transfer {
+            swarm: Swarm::new(Arc::clone(&context), invite.clone(), None),
+            context,
+            invite,
+            view,
+            shelf: Arc::new(Shelf::empty(0)),
+            destination,
+            disk: None,
+            accepted: None,
+            chosen: Selection::All,
+            wanted: Vec::new(),
+            paused: false,
+            pass_on,
+            stopped: false,
+            finishing: false,
+            outdated: false,
+            already_here: 0,
+            seconds_before: 0.0,
+            finished_at: None,
+            was_done: false,
+            last_change: Instant::now(),
+            first_file: None,
+            preparing: None,
+            people_kept: Instant::now(),
+        }
+    }
+
+    fn spawn(mut self, stored: Option<StoredDownload>) -> mpsc::Sender<Command> {
+        let (sender, commands) = mpsc::channel(16);
+        // On the board before anybody can ask for it.
+        match stored {
+            Some(stored) => self.take_up(stored),
+            None => self.swarm.search(true),
+        }
         self.publish();
-        let mut next = Next::Reconnect;
+        tokio::spawn(self.run(commands));
+        sender
+    }
+
+    async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        let mut tick = tokio::time::interval(TICK);
         loop {
-            next = match next {
-                Next::Reconnect => self.meet(&mut commands).await,
-                Next::Rest => self.rest(&mut commands).await,
-                Next::Close(closed) => {
-                    if let Some(stay) = self.stay.take() {
-                        stay.close().await;
+            tokio::select! {
+                happening = self.swarm.next() => self.happened(happening),
+                done = next_done(&mut self.disk) => self.disk_did(done),
+                command = commands.recv() => match command {
+                    Some(Command::Close(closed)) => {
+                        self.close().await;
+                        // Whoever asked may have stopped waiting.
+                        let _ = closed.send(());
+                        return;
                     }
-                    // Whoever asked may have stopped waiting.
-                    let _ = closed.send(());
-                    return;
-                }
-            };
+                    Some(command) => self.command(command).await,
+                    None => return self.close().await,
+                },
+                _ = tick.tick() => self.ticked(),
+            }
+        }
+    }
+
+    /// Parts with everybody and the disk; what is here is kept.
+    async fn close(self) {
+        self.keep_people();
+        self.keep();
+        let Transfer { swarm, disk, .. } = self;
+        let farewell = match self.view.state {
+            TransferState::Done { .. } => Farewell::Finished,
+            _ => Farewell::Closing,
+        };
+        swarm.close(farewell).await;
+        if let Some(disk) = disk {
+            disk.close().await;
         }
     }
 
@@ -194,8 +248,11 @@ impl Transfer {
         self.publish();
     }
 
-    fn fail(&mut self, problem: Problem, can_retry: bool) {
+    /// Nothing more happens by itself.
+    fn fail(&mut self, problem: Problem, can_retry: bool, farewell: Farewell) {
+        self.swarm.leave(farewell);
         self.view.route = None;
+        self.view.passing_on = false;
         self.stop_disk();
         self.set(TransferState::Failed { problem, can_retry });
     }
@@ -206,86 +263,79 @@ impl Transfer {
         }
     }
 
-    /// Knocks until somebody is met, then talks to them until that ends.
-    async fn meet(&mut self, commands: &mut mpsc::Receiver<Command>) -> Next {
-        let mut knocking = match Knocking::start(&self.context, self.invite.clone()).await {
-            Ok(knocking) => knocking,
-            Err(error) => {
-                let remedy = "Check the network settings of this computer and try again.";
-                let message = format!("No connection can be made from here: {error}.");
-                self.fail(
-                    Problem::new(ProblemCode::Unreachable, message, remedy),
-                    true,
-                );
-                return Next::Rest;
-            }
-        };
-        let mut tick = tokio::time::interval(TICK);
-        loop {
-            tokio::select! {
-                met = knocking.next() => match met {
-                    Met::Failed => {
-                        tokio::time::sleep(AGAIN).await;
-                        return Next::Reconnect;
-                    }
-                    Met::Peer { peer, device, name } => {
-                        let name = name.as_str().to_owned();
-                        self.view.from = Some(DeviceView { id: device.short(), name });
-                        drop(knocking);
-                        return self.talk(*peer, commands).await;
-                    }
-                    Met::Refused(problem) => {
-                        self.fail(problem, true);
-                        return Next::Rest;
-                    }
-                },
-                done = next_done(&mut self.disk) => {
-                    if let Err(next) = self.disk_did(done, None) {
-                        return next;
-                    }
-                }
-                command = commands.recv() => {
-                    if let Some(Command::ReplyCode(answer)) = command {
-                        let code = knocking.reply_code().await;
-                        let _ = answer.send(code.ok_or_else(|| Problem::out_of_turn("the two computers have met already")));
-                        continue;
-                    }
-                    match self.command(command) {
-                        Asked::GoOn => {}
-                        Asked::KnockAgain => return Next::Reconnect,
-                        Asked::Leave(..) => return Next::Rest,
-                        Asked::Close(closed) => return Next::Close(closed),
-                    }
-                }
-                _ = tick.tick() => {
-                    let carriers = knocking.carriers();
-                    let seconds = knocking.seconds();
-                    self.waiting(carriers, seconds);
-                }
-            }
-        }
+    fn is_over(&self) -> bool {
+        matches!(
+            self.view.state,
+            TransferState::Done { .. }
+                | TransferState::Declined
+                | TransferState::Cancelled
+                | TransferState::Failed { .. }
+        )
     }
 
-    /// Shows that nobody is connected.
-    fn waiting(&mut self, carriers: Vec<CarrierView>, seconds: u32) {
-        self.view.route = None;
-        let state = match &self.view.state {
+    fn ticked(&mut self) {
+        self.view.people = self.swarm.people_views();
+        self.view.copies = self.swarm.copies().clone();
+        self.view.safety = self.swarm.safety().clone();
+        self.view.route = self.swarm.route();
+        self.view.one_person = self.swarm.is_for_one_person();
+        if let Some(sharer) = self.view.people.iter().find(|person| person.sharer) {
+            self.view.from = Some(sharer.device.clone());
+        }
+        self.keep_people_sometimes();
+        if !self.is_over() {
+            self.show_state();
+        }
+        self.publish();
+    }
+
+    /// Shows how it goes, as far as that follows from what is here and who is
+    /// linked.
+    fn show_state(&mut self) {
+        let linked = self.swarm.is_linked();
+        let seconds = |since: Instant| u32::try_from(since.elapsed().as_secs()).unwrap_or(u32::MAX);
+        self.view.state = match &self.view.state {
             TransferState::Checking { .. } => return,
-            _ if self.accepted.is_some() => TransferState::Stalled {
+            _ if self.accepted.is_some() && self.is_paused() => TransferState::Paused {
                 progress: self.progress(),
-                seconds: u32::try_from(self.last_piece.elapsed().as_secs()).unwrap_or(u32::MAX),
-                carriers,
             },
+            _ if self.accepted.is_some() => {
+                let silent = self.last_change.max(self.swarm.last_received());
+                if linked && silent.elapsed() < STALL {
+                    TransferState::Receiving {
+                        progress: self.progress(),
+                    }
+                } else {
+                    TransferState::Stalled {
+                        progress: self.progress(),
+                        seconds: seconds(silent),
+                        carriers: self.swarm.carriers(),
+                    }
+                }
+            }
             // The list stays on the screen while the link comes back.
-            TransferState::Offered => return,
-            _ => TransferState::Connecting { carriers, seconds },
+            _ if self.swarm.fetch().manifest().is_some() => TransferState::Offered,
+            _ if linked => {
+                let (done_bytes, total_bytes) = self.preparing.unwrap_or_default();
+                TransferState::Preparing {
+                    done_bytes,
+                    total_bytes,
+                }
+            }
+            _ => TransferState::Connecting {
+                carriers: self.swarm.carriers(),
+                seconds: self.swarm.searching_for(),
+            },
         };
-        self.set(state);
+    }
+
+    fn is_paused(&self) -> bool {
+        self.paused || self.context.settings().paused
     }
 
     fn progress(&mut self) -> Progress {
-        let fetched = self.fetch.progress();
-        let rate = self.rate.tick();
+        let fetched = self.swarm.fetch().progress();
+        let rate = self.swarm.receiving_rate();
         let left = fetched.total.saturating_sub(fetched.bytes);
         Progress {
             bytes: fetched.bytes,
@@ -297,6 +347,17 @@ impl Transfer {
                 .checked_div(rate)
                 .and_then(|seconds| u32::try_from(seconds).ok()),
         }
+    }
+}
+
+impl Disk {
+    /// Lets the thread write down what is here, and waits for that.
+    async fn close(self) {
+        let Disk {
+            jobs, mut results, ..
+        } = self;
+        drop(jobs);
+        while results.recv().await.is_some() {}
     }
 }
 

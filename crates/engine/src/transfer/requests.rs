@@ -1,97 +1,122 @@
-//! What the person asks of a transfer, while something is going on and while
-//! nothing is.
+//! What the person asks of a transfer.
 
 use std::collections::HashSet;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use passalong_proto::fetch::Fetch;
-use passalong_proto::invite::Invite;
 use passalong_proto::manifest::Manifest;
 use passalong_proto::wire::{Farewell, Message};
-use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::{Answer, Asked, Command, Disk, Next, Transfer, destination_view};
-use crate::api::{Problem, ProblemCode, Selection, TransferState};
+use super::{Answer, Command, Disk, Transfer, destination_view};
+use crate::api::{Direction, Outcome, Problem, ProblemCode, Selection, TransferState};
 use crate::share;
 use crate::sink::{self, Job, Plan};
+use crate::source::Shelf;
+use crate::store::remembered;
 
 impl Transfer {
-    pub(super) fn command(&mut self, command: Option<Command>) -> Asked {
+    pub(super) async fn command(&mut self, command: Command) {
         // An answer nobody waits for any more is no loss.
         match command {
-            None => {
-                let (closed, _) = oneshot::channel();
-                return Asked::Close(closed);
-            }
-            Some(Command::Close(closed)) => {
-                self.stop_disk();
-                return Asked::Close(closed);
-            }
-            Some(Command::Accept(selection, answer)) => {
+            Command::Accept(selection, answer) => {
                 let _ = answer.send(self.accept(selection));
             }
-            Some(Command::SetDestination(dir, answer)) => {
+            Command::Decline(answer) => {
+                let _ = answer.send(self.decline());
+            }
+            Command::Cancel(answer) => self.cancel(answer),
+            Command::Retry(answer) => {
+                let _ = answer.send(self.retry());
+            }
+            Command::Pause(paused, answer) => {
+                let _ = answer.send(self.pause(paused));
+            }
+            Command::PassOn(pass_on, answer) => {
+                let _ = answer.send(self.set_pass_on(pass_on));
+            }
+            Command::SetDestination(dir, answer) => {
                 let _ = answer.send(self.set_destination(dir));
             }
-            Some(Command::Entries(answer)) => {
+            Command::Entries(answer) => {
                 let entries = self
-                    .fetch
+                    .swarm
+                    .fetch()
                     .manifest()
                     .map(|manifest| share::entries(manifest));
                 let _ = answer
                     .send(entries.ok_or_else(|| Problem::out_of_turn("the list is not here yet")));
             }
-            Some(Command::Location(answer)) => {
+            Command::Location(answer) => {
                 let place = self
                     .first_file
                     .clone()
                     .unwrap_or_else(|| self.destination.clone());
                 let _ = answer.send(Ok(place));
             }
-            Some(Command::ReplyCode(answer)) => {
-                let _ = answer.send(Err(Problem::out_of_turn(
-                    "the two computers have met already",
-                )));
+            Command::ReplyCode(answer) => self.reply_code(answer),
+            Command::Addresses(addresses) => {
+                self.swarm.learn(addresses);
+                self.invite = self.swarm.invite().clone();
+                self.keep();
             }
-            Some(Command::Retry(answer)) => {
-                let _ = answer.send(Err(Problem::out_of_turn("it is going on")));
+            Command::Settings => {
+                self.swarm.set_paused(self.is_paused());
+                self.ticked();
             }
-            Some(Command::Addresses(addresses)) => {
-                if self.learn(addresses) {
-                    return Asked::KnockAgain;
-                }
-            }
-            Some(Command::Decline(answer)) => {
-                if self.accepted.is_some() {
-                    let _ = answer.send(Err(Problem::out_of_turn("it was accepted already")));
-                    return Asked::GoOn;
-                }
-                self.set(TransferState::Declined);
-                let _ = answer.send(Ok(()));
-                return Asked::Leave(Farewell::Finished, Some(Message::Decline));
-            }
-            Some(Command::Cancel(answer)) => {
-                self.discard(answer);
-                self.set(TransferState::Cancelled);
-                return Asked::Leave(Farewell::Finished, Some(Message::Cancel));
-            }
+            // Handled where the task ends.
+            Command::Close(_) => {}
         }
-        Asked::GoOn
     }
 
-    /// Takes in addresses of the sharer; says whether any is new.
-    fn learn(&mut self, addresses: Vec<SocketAddr>) -> bool {
-        let known = self.invite.addresses.clone();
-        let all = addresses.into_iter().chain(known.iter().copied());
-        self.invite = Invite::new(self.invite.secret, all);
-        self.invite
-            .addresses
-            .iter()
-            .any(|address| !known.contains(address))
+    fn reply_code(&self, answer: Answer<String>) {
+        let met = || Problem::out_of_turn("the two computers have met already");
+        match self.swarm.reply_code() {
+            Some(code) => {
+                tokio::spawn(async move {
+                    let _ = answer.send(code.await.ok_or_else(met));
+                });
+            }
+            None => {
+                let _ = answer.send(Err(met()));
+            }
+        }
+    }
+
+    fn decline(&mut self) -> Result<(), Problem> {
+        if self.accepted.is_some() || self.is_over() {
+            return Err(Problem::out_of_turn(if self.is_over() {
+                "it is over"
+            } else {
+                "it was accepted already"
+            }));
+        }
+        self.swarm.say(&Message::Decline);
+        self.swarm.leave(Farewell::Finished);
+        self.set(TransferState::Declined);
+        self.keep();
+        Ok(())
+    }
+
+    fn cancel(&mut self, answer: Answer<()>) {
+        let failed = matches!(self.view.state, TransferState::Failed { .. });
+        if self.is_over() && !failed {
+            let _ = answer.send(Err(Problem::out_of_turn("it is over")));
+            return;
+        }
+        if !failed {
+            self.swarm.say(&Message::Cancel);
+        }
+        self.swarm.leave(Farewell::Finished);
+        self.discard(answer);
+        self.accepted = None;
+        self.set(TransferState::Cancelled);
+        self.keep();
+        if self.swarm.fetch().manifest().is_some() {
+            let size = (self.view.files, self.view.bytes);
+            self.keep_history(Direction::Received, Outcome::Cancelled, size);
+        }
     }
 
     /// Removes what is unfinished, and answers when that is done.
@@ -116,149 +141,6 @@ impl Transfer {
         });
     }
 
-    fn set_destination(&mut self, dir: PathBuf) -> Result<(), Problem> {
-        if self.accepted.is_some() {
-            return Err(Problem::out_of_turn("files are already on their way"));
-        }
-        self.destination = dir;
-        self.view.destination = destination_view(&self.destination);
-        self.publish();
-        Ok(())
-    }
-
-    fn accept(&mut self, selection: Selection) -> Result<(), Problem> {
-        if self.accepted.is_some() {
-            return Err(Problem::out_of_turn("it was accepted already"));
-        }
-        let Some(manifest) = self.fetch.manifest().cloned() else {
-            return Err(Problem::out_of_turn("the list is not here yet"));
-        };
-        let all = manifest.entries().len() as u32;
-        let mut wanted: Vec<u32> = match selection {
-            Selection::All => (0..all).collect(),
-            Selection::Only { entries } => {
-                let unique: HashSet<u32> = entries.into_iter().filter(|e| *e < all).collect();
-                unique.into_iter().collect()
-            }
-        };
-        wanted.sort_unstable();
-        if wanted.is_empty() {
-            return Err(Problem::new(
-                ProblemCode::Usage,
-                "Nothing is chosen.",
-                "Choose at least one file.",
-            ));
-        }
-        self.begin_disk(&manifest, wanted)
-    }
-
-    fn begin_disk(&mut self, manifest: &Arc<Manifest>, wanted: Vec<u32>) -> Result<(), Problem> {
-        let cancelled = Arc::new(AtomicBool::new(false));
-        let plan = Plan {
-            root: self.destination.clone(),
-            id: self.view.id.clone(),
-            manifest: Arc::clone(manifest),
-            wanted: wanted.clone(),
-        };
-        let (jobs, results) = sink::start(plan, Arc::clone(&cancelled))
-            .map_err(|error| Problem::state("start writing", error))?;
-        self.disk = Some(Disk {
-            jobs,
-            results,
-            cancelled,
-        });
-        self.wanted = wanted;
-        self.accepted = Some(Instant::now());
-        self.set(TransferState::Checking {
-            done_bytes: 0,
-            total_bytes: 0,
-        });
-        Ok(())
-    }
-
-    /// Waits for the person: everything that happens by itself is over.
-    pub(super) async fn rest(&mut self, commands: &mut mpsc::Receiver<Command>) -> Next {
-        loop {
-            match commands.recv().await {
-                None => {
-                    let (closed, _) = oneshot::channel();
-                    return Next::Close(closed);
-                }
-                Some(Command::Close(closed)) => return Next::Close(closed),
-                Some(Command::Retry(answer)) => {
-                    let outcome = self.retry();
-                    let again = outcome.is_ok();
-                    let _ = answer.send(outcome);
-                    if again {
-                        return Next::Reconnect;
-                    }
-                }
-                Some(Command::Cancel(answer)) => {
-                    let _ = answer.send(self.give_up());
-                }
-                Some(Command::Accept(_, answer) | Command::Decline(answer)) => {
-                    let _ = answer.send(Err(Problem::out_of_turn("it is over")));
-                }
-                // A better folder may be what the next try needs.
-                Some(Command::SetDestination(dir, answer)) => {
-                    if matches!(self.view.state, TransferState::Failed { .. }) {
-                        self.destination = dir;
-                        self.view.destination = destination_view(&self.destination);
-                        self.publish();
-                        let _ = answer.send(Ok(()));
-                    } else {
-                        let _ = answer.send(Err(Problem::out_of_turn("it is over")));
-                    }
-                }
-                Some(command) => {
-                    self.command(Some(command));
-                }
-            }
-        }
-    }
-
-    fn retry(&mut self) -> Result<(), Problem> {
-        let can = match &self.view.state {
-            TransferState::Failed { can_retry, .. } => *can_retry,
-            TransferState::Cancelled | TransferState::Declined => true,
-            _ => false,
-        };
-        if !can {
-            return Err(Problem::out_of_turn("it is over"));
-        }
-        let outdated = std::mem::take(&mut self.outdated);
-        let resumed = matches!(self.view.state, TransferState::Failed { .. }) && !outdated;
-        let accepted = self.accepted.take().is_some();
-        let wanted = std::mem::take(&mut self.wanted);
-        self.fetch = if outdated {
-            Fetch::new(self.invite.secret)
-        } else {
-            self.fetch.again()
-        };
-        self.finishing = false;
-        self.view.problems.clear();
-        self.set(TransferState::Connecting {
-            carriers: Vec::new(),
-            seconds: 0,
-        });
-        match self.fetch.manifest().cloned() {
-            // What was chosen stands; the disk looks at what is here already.
-            Some(manifest) if accepted && resumed => self.begin_disk(&manifest, wanted),
-            _ => Ok(()),
-        }
-    }
-
-    fn give_up(&mut self) -> Result<(), Problem> {
-        match self.view.state {
-            TransferState::Failed { .. } => {
-                self.discard_partial();
-                self.set(TransferState::Cancelled);
-                Ok(())
-            }
-            _ => Err(Problem::out_of_turn("it is over")),
-        }
-    }
-
     fn discard_partial(&self) {
         let name = format!(
             "{}{}{}",
@@ -268,5 +150,186 @@ impl Transfer {
         );
         // Absent if nothing was ever written.
         let _ = std::fs::remove_dir_all(self.destination.join(name));
+        let _ = self.context.store.remove_files(&self.view.id);
     }
+
+    fn pause(&mut self, paused: bool) -> Result<(), Problem> {
+        if self.is_over() || self.accepted.is_none() {
+            return Err(Problem::out_of_turn("nothing is going on"));
+        }
+        self.paused = paused;
+        self.last_change = Instant::now();
+        self.swarm.set_paused(self.is_paused());
+        self.keep();
+        self.ticked();
+        Ok(())
+    }
+
+    fn set_pass_on(&mut self, pass_on: bool) -> Result<(), Problem> {
+        if self.stopped && pass_on {
+            return Err(Problem::stopped());
+        }
+        if self.swarm.is_for_one_person() && pass_on {
+            return Err(Problem::out_of_turn("it was shared with you alone"));
+        }
+        self.pass_on = pass_on;
+        if pass_on {
+            let people = remembered(&self.context.store, &self.view.id);
+            self.swarm.remember(people);
+        } else {
+            self.keep_people();
+        }
+        let done = matches!(self.view.state, TransferState::Done { .. });
+        if done && pass_on && self.accepted.is_none() {
+            // After a restart it is not known what of it is still here.
+            self.was_done = true;
+            if let Some(manifest) = self.swarm.fetch().manifest().cloned() {
+                let wanted = chosen(&self.chosen, &manifest);
+                self.begin_disk(&manifest, wanted)?;
+            }
+        }
+        self.open_or_close();
+        self.keep();
+        Ok(())
+    }
+
+    fn set_destination(&mut self, dir: PathBuf) -> Result<(), Problem> {
+        // A better folder may be what the next try needs.
+        let failed = matches!(self.view.state, TransferState::Failed { .. });
+        if self.is_over() && !failed {
+            return Err(Problem::out_of_turn("it is over"));
+        }
+        if self.accepted.is_some() && !failed {
+            return Err(Problem::out_of_turn("files are already on their way"));
+        }
+        self.destination = dir;
+        self.view.destination = destination_view(&self.destination);
+        self.keep();
+        self.publish();
+        Ok(())
+    }
+
+    fn accept(&mut self, selection: Selection) -> Result<(), Problem> {
+        if self.is_over() {
+            return Err(Problem::out_of_turn("it is over"));
+        }
+        if self.accepted.is_some() {
+            return Err(Problem::out_of_turn("it was accepted already"));
+        }
+        let Some(manifest) = self.swarm.fetch().manifest().cloned() else {
+            return Err(Problem::out_of_turn("the list is not here yet"));
+        };
+        let wanted = chosen(&selection, &manifest);
+        if wanted.is_empty() {
+            return Err(Problem::new(
+                ProblemCode::Usage,
+                "Nothing is chosen.",
+                "Choose at least one file.",
+            ));
+        }
+        self.chosen = selection;
+        self.begin_disk(&manifest, wanted)?;
+        self.set(TransferState::Checking {
+            done_bytes: 0,
+            total_bytes: 0,
+        });
+        self.keep();
+        Ok(())
+    }
+
+    /// Lets the disk look what is here, which leads to fetching the rest.
+    pub(super) fn begin_disk(
+        &mut self,
+        manifest: &Arc<Manifest>,
+        wanted: Vec<u32>,
+    ) -> Result<(), Problem> {
+        let cancelled = Arc::new(AtomicBool::new(false));
+        self.shelf = Arc::new(Shelf::empty(manifest.entries().len()));
+        let plan = Plan {
+            root: self.destination.clone(),
+            id: self.view.id.clone(),
+            manifest: Arc::clone(manifest),
+            wanted: wanted.clone(),
+            store: Arc::clone(&self.context.store),
+            shelf: Arc::clone(&self.shelf),
+        };
+        let started = if self.was_done {
+            sink::start_shelving(plan, Arc::clone(&cancelled))
+        } else {
+            sink::start(plan, Arc::clone(&cancelled))
+        };
+        let (jobs, results) = started.map_err(|error| Problem::state("start writing", error))?;
+        self.disk = Some(Disk {
+            jobs,
+            results,
+            cancelled,
+        });
+        self.wanted = wanted;
+        self.finishing = false;
+        self.accepted = Some(Instant::now());
+        if !self.was_done {
+            self.view.state = TransferState::Checking {
+                done_bytes: 0,
+                total_bytes: 0,
+            };
+        }
+        Ok(())
+    }
+
+    fn retry(&mut self) -> Result<(), Problem> {
+        let can = match &self.view.state {
+            TransferState::Failed { can_retry, .. } => *can_retry,
+            TransferState::Cancelled | TransferState::Declined => true,
+            TransferState::Done { .. } => return Err(Problem::out_of_turn("it is over")),
+            _ => return Err(Problem::out_of_turn("it is going on")),
+        };
+        if !can {
+            return Err(Problem::out_of_turn("it is over"));
+        }
+        let outdated = std::mem::take(&mut self.outdated);
+        let resumed = matches!(self.view.state, TransferState::Failed { .. }) && !outdated;
+        self.seconds_before = self.seconds();
+        let accepted = self.accepted.take().is_some();
+        self.stop_disk();
+        self.swarm.begin_again(!outdated);
+        if outdated {
+            if let Some(signed) = self.swarm.fetch().signed() {
+                self.keep_list(signed);
+            }
+            self.show_list();
+        }
+        self.stopped = false;
+        self.view.stopped = false;
+        self.finishing = false;
+        self.view.problems.clear();
+        self.set(TransferState::Connecting {
+            carriers: Vec::new(),
+            seconds: 0,
+        });
+        self.swarm.search(true);
+        match self.swarm.fetch().manifest().cloned() {
+            // What was chosen stands; the disk looks at what is here already.
+            Some(manifest) if accepted && resumed => {
+                let wanted = std::mem::take(&mut self.wanted);
+                self.begin_disk(&manifest, wanted)?;
+            }
+            _ => {}
+        }
+        self.keep();
+        Ok(())
+    }
+}
+
+/// The entries of a choice, in order, each once.
+pub(super) fn chosen(selection: &Selection, manifest: &Manifest) -> Vec<u32> {
+    let all = manifest.entries().len() as u32;
+    let mut wanted: Vec<u32> = match selection {
+        Selection::All => (0..all).collect(),
+        Selection::Only { entries } => {
+            let unique: HashSet<u32> = entries.iter().copied().filter(|e| *e < all).collect();
+            unique.into_iter().collect()
+        }
+    };
+    wanted.sort_unstable();
+    wanted
 }

@@ -38,7 +38,8 @@ pub struct Known {
     pub linked: bool,
     /// Links they say they have.
     pub(super) links: u8,
-    pub(super) addresses: Vec<SocketAddr>,
+    /// Where they are said to take knocks.
+    pub addresses: Vec<SocketAddr>,
     /// When they were last heard of from themselves.
     pub(super) heard: Duration,
     /// When they came to be known here.

@@ -1,0 +1,81 @@
+//! Limits on what this device sends and fetches, all shares together.
+//!
+//! Sending waits for each frame; fetching is limited by what is asked for, so
+//! that control messages never wait behind file bytes.
+
+use std::num::NonZeroU32;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+
+use crate::api::Settings;
+
+/// Bytes drawn at a time; also the least that a limit lets through at once.
+const STEP: u32 = 64 * 1024;
+/// Most bytes that may go out at once after a pause.
+const BURST: u32 = 256 * 1024;
+/// Bytes that have to be free before a piece is asked for: its greatest length.
+const PIECE: u64 = passalong_proto::tree::PIECE_LEN;
+
+type Limit = RwLock<Option<Arc<DefaultDirectRateLimiter>>>;
+
+/// The limits in force.
+#[derive(Default)]
+pub(crate) struct Limits {
+    up: Limit,
+    down: Limit,
+}
+
+impl Limits {
+    /// Takes the limits of these settings into force.
+    pub(crate) fn apply(&self, settings: &Settings) {
+        set(&self.up, settings.upload_limit);
+        set(&self.down, settings.download_limit);
+    }
+
+    /// Waits until `bytes` may be sent.
+    pub(crate) async fn send(&self, bytes: usize) {
+        let Some(limit) = current(&self.up) else {
+            return;
+        };
+        let mut left = u32::try_from(bytes).unwrap_or(u32::MAX);
+        while let Some(some) = NonZeroU32::new(left.min(STEP)) {
+            // A burst is never smaller than a step.
+            let _ = limit.until_n_ready(some).await;
+            left -= some.get();
+        }
+    }
+
+    /// Adds what may be asked for by now to `budget`; says whether that is
+    /// enough to ask for any piece.
+    pub(crate) fn allow(&self, budget: &mut u64) -> bool {
+        let (Some(limit), Some(step)) = (current(&self.down), NonZeroU32::new(STEP)) else {
+            *budget = u64::MAX;
+            return true;
+        };
+        if *budget > 2 * PIECE {
+            // A limit was set after there was none.
+            *budget = 0;
+        }
+        while *budget < PIECE && matches!(limit.check_n(step), Ok(Ok(()))) {
+            *budget += u64::from(STEP);
+        }
+        *budget >= PIECE
+    }
+}
+
+fn set(limit: &Limit, bytes_a_second: Option<u64>) {
+    let rate = bytes_a_second
+        .map(|rate| u32::try_from(rate).unwrap_or(u32::MAX))
+        .and_then(NonZeroU32::new);
+    let made = rate.zip(NonZeroU32::new(BURST)).map(|(rate, burst)| {
+        Arc::new(RateLimiter::direct(
+            Quota::per_second(rate).allow_burst(burst),
+        ))
+    });
+    *limit.write().unwrap_or_else(PoisonError::into_inner) = made;
+}
+
+fn current(limit: &Limit) -> Option<Arc<DefaultDirectRateLimiter>> {
+    limit.read().unwrap_or_else(PoisonError::into_inner).clone()
+}

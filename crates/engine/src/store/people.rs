@@ -1,0 +1,97 @@
+//! People met for each share, and where they took knocks: so that its members
+//! can be found again when whoever shared it is gone.
+
+use std::net::SocketAddr;
+
+use passalong_proto::keys::DeviceId;
+use passalong_proto::knock::DeviceName;
+use rusqlite::{Row, params};
+
+use super::Store;
+use super::columns::{integer, unsigned};
+use crate::api::Problem;
+
+/// People remembered for one share: those met last.
+const MAX_PEOPLE: i64 = 64;
+/// Addresses remembered of one of them.
+const MAX_ADDRESSES: usize = 8;
+
+/// A member of a share, as kept.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct StoredPerson {
+    pub(crate) device: DeviceId,
+    pub(crate) name: DeviceName,
+    /// When they were met last, Unix milliseconds.
+    pub(crate) met_at: u64,
+    /// Where they took knocks, best first; eight at most are kept.
+    pub(crate) addresses: Vec<SocketAddr>,
+}
+
+impl Store {
+    /// The people of a share, those met last first.
+    pub(crate) fn people(&self, id: &str) -> Result<Vec<StoredPerson>, Problem> {
+        self.rows(
+            "SELECT device, name, met_at, addresses FROM person
+             WHERE share = ?1 ORDER BY met_at DESC, device LIMIT ?2",
+            params![id, MAX_PEOPLE],
+            parse_person,
+        )
+    }
+
+    /// Adds these people to those of a share, or puts what is new of them. The
+    /// ones met longest ago are forgotten when there are too many.
+    pub(crate) fn remember_people(&self, id: &str, people: &[StoredPerson]) -> Result<(), Problem> {
+        self.change(|connection| {
+            let mut insert = connection.prepare_cached(
+                "INSERT OR REPLACE INTO person (share, device, name, addresses, met_at)
+                 VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?;
+            for person in people {
+                let addresses: Vec<String> = person
+                    .addresses
+                    .iter()
+                    .take(MAX_ADDRESSES)
+                    .map(ToString::to_string)
+                    .collect();
+                insert.execute(params![
+                    id,
+                    person.device.0,
+                    person.name.as_str(),
+                    addresses.join(","),
+                    integer(person.met_at),
+                ])?;
+            }
+            connection
+                .prepare_cached(
+                    "DELETE FROM person WHERE share = ?1 AND device NOT IN
+                     (SELECT device FROM person WHERE share = ?1
+                      ORDER BY met_at DESC, device LIMIT ?2)",
+                )?
+                .execute(params![id, MAX_PEOPLE])
+                .map(drop)
+        })
+    }
+}
+
+fn parse_person(row: &Row<'_>) -> Option<StoredPerson> {
+    let addresses: String = row.get(3).ok()?;
+    let addresses = addresses.split(',').filter(|text| !text.is_empty());
+    Some(StoredPerson {
+        device: DeviceId(row.get(0).ok()?),
+        name: DeviceName::new(&row.get::<_, String>(1).ok()?),
+        met_at: unsigned(row, 2)?,
+        addresses: addresses
+            .take(MAX_ADDRESSES)
+            .map(|address| address.parse().ok())
+            .collect::<Option<_>>()?,
+    })
+}
+
+/// Whoever is remembered of a share, as its swarm takes them; nobody if that
+/// cannot be read.
+pub(crate) fn remembered(store: &Store, id: &str) -> Vec<(DeviceId, DeviceName, Vec<SocketAddr>)> {
+    let people = store.people(id).unwrap_or_default().into_iter();
+    people
+        .map(|person| (person.device, person.name, person.addresses))
+        .collect()
+}

@@ -1,0 +1,169 @@
+//! How links come to be: knocks answered, members called.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use passalong_proto::invite::InviteSecret;
+use passalong_proto::keys::Role;
+use passalong_proto::knock::{Answer, MAX_CALL_BACK, Refusal, SessionId};
+use passalong_proto::wire::Message;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::member::{Change, Member};
+use crate::context::Context;
+use crate::knocking::{Call, Knocking, Met};
+use crate::link::{self, Connecting};
+use crate::peer::{Peer, greet};
+use crate::post::{Visit, WayBack};
+
+/// A connection that is not made after this long is given up.
+const CONNECT: Duration = Duration::from_secs(45);
+/// A connection whose knock came by paste may wait for a person.
+const CONNECT_BY_PASTE: Duration = Duration::from_secs(600);
+
+/// Answers somebody's knocks and serves them once the link is up.
+pub(super) async fn receive(
+    mut member: Member,
+    secret: InviteSecret,
+    session: SessionId,
+    first: Visit,
+    knocks: mpsc::Receiver<Visit>,
+) {
+    let answering = Answering {
+        context: Arc::clone(&member.context),
+        secret,
+        session,
+    };
+    match answering.connect(&mut member, first, knocks).await {
+        Some(peer) => member.talk(peer).await,
+        None => member.report(Change::Gone).await,
+    }
+}
+
+/// Calls a member that others told of.
+pub(super) async fn call(mut member: Member, secret: InviteSecret, call: Call) {
+    let mut knocking = Knocking::call(&member.context, secret, call);
+    let met = tokio::select! {
+        met = knocking.next() => met,
+        _ = member.stop.changed() => Met::Failed,
+    };
+    match met {
+        Met::Peer { peer, name, .. } => {
+            member.name = name;
+            member.talk(*peer).await;
+        }
+        Met::Failed | Met::Refused(_) => member.report(Change::Gone).await,
+    }
+}
+
+/// Answers a knock with a refusal.
+pub(super) async fn refuse(visit: Visit, reason: Refusal) {
+    let session = visit.knock.knock.session;
+    answer(visit, Answer::Refused { session, reason }).await;
+}
+
+async fn answer(visit: Visit, answer: Answer) {
+    let Ok(bytes) = visit.knock.answer(&answer) else {
+        return;
+    };
+    match visit.back {
+        WayBack::Datagram { socket, to } => {
+            // A lost answer is asked for by the next knock.
+            let _ = socket.send_to(&bytes, to).await;
+        }
+        WayBack::Paste { answer } => {
+            let _ = answer.send(bytes);
+        }
+        WayBack::Forward { through, to } => through.send(Message::Forward { to, sealed: bytes }),
+    }
+}
+
+struct Answering {
+    context: Arc<Context>,
+    secret: InviteSecret,
+    session: SessionId,
+}
+
+impl Answering {
+    /// Answers knocks until the connection is made.
+    async fn connect(
+        &self,
+        member: &mut Member,
+        first: Visit,
+        mut knocks: mpsc::Receiver<Visit>,
+    ) -> Option<Peer> {
+        let pasted = matches!(first.back, WayBack::Paste { .. });
+        let patience = if pasted { CONNECT_BY_PASTE } else { CONNECT };
+        let settings = self
+            .context
+            .link_settings(first.same_machine, patience)
+            .await;
+        let offer = first.knock.knock.offer.clone();
+        let mut connecting = match Connecting::answer(&settings, &offer).await {
+            Ok(connecting) => connecting,
+            Err(error) => {
+                tracing::warn!(%error, "a knock could not be answered");
+                return None;
+            }
+        };
+        // A person carries this answer once, so it should have every candidate.
+        let gather = Duration::from_millis(if pasted { 3000 } else { 150 });
+        connecting.gathered(gather).await;
+        self.reply(first, &connecting).await;
+        let mut state = connecting.progress();
+        let deadline = Instant::now() + patience;
+        loop {
+            tokio::select! {
+                knock = knocks.recv() => {
+                    let Some(knock) = knock else { break };
+                    let offer = knock.knock.knock.offer.clone();
+                    if let Err(error) = connecting.set_remote(&offer).await {
+                        tracing::warn!(%error, "a repeated knock does not fit the first");
+                    }
+                    self.reply(knock, &connecting).await;
+                }
+                changed = state.changed() => {
+                    let now = *state.borrow_and_update();
+                    if changed.is_err() || link::is_over(now) {
+                        break;
+                    }
+                    if link::is_made(now) {
+                        let link = connecting.connected(Duration::from_secs(10)).await.ok()?;
+                        let key = &self.context.key;
+                        let greeted =
+                            greet(link, Role::Answerer, key, member.device, &self.secret);
+                        return greeted.await.map_err(|error| {
+                            tracing::warn!(%error, "a visitor did not introduce itself");
+                        }).ok();
+                    }
+                }
+                () = tokio::time::sleep_until(deadline) => break,
+                _ = member.stop.changed() => break,
+            }
+        }
+        connecting.close().await;
+        None
+    }
+
+    async fn reply(&self, visit: Visit, connecting: &Connecting) {
+        let welcome = Answer::Welcome {
+            session: self.session,
+            device: self.context.device(),
+            name: self.context.name(),
+            offer: connecting.local_offer(),
+        };
+        answer(visit, welcome).await;
+    }
+}
+
+/// Where an answer may be sent although nothing came from there: the knock was
+/// pasted. Bounded, and only to addresses that can be a person's.
+pub(crate) fn callable(addresses: &[std::net::SocketAddr]) -> Vec<std::net::SocketAddr> {
+    addresses
+        .iter()
+        .copied()
+        .filter(|a| a.port() >= 1024 && !a.ip().is_unspecified() && !a.ip().is_multicast())
+        .take(MAX_CALL_BACK)
+        .collect()
+}

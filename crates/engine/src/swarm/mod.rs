@@ -1,0 +1,905 @@
+//! A share's swarm as seen from here: the links to others who have it or are
+//! after it, what is fetched over them, and whom to be linked with.
+//!
+//! Owned by the task of a share or of a transfer, which asks for what happens
+//! next and decides what it means. Decisions of the protocol are made in
+//! `proto`: which piece to ask of whom in `fetch`, whom to be linked with in
+//! `membership`. `member` is one link, `joining` how links come to be, `events`
+//! what is done about what they report, `people` and `copies` what is shown.
+
+mod copies;
+mod events;
+mod feed;
+mod joining;
+mod member;
+mod people;
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::net::SocketAddr;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use passalong_proto::fetch::{Fetch, FetchEvent, PeerKey, Resumed};
+use passalong_proto::invite::Invite;
+use passalong_proto::keys::{DeviceId, Role, ShareKey, stop_statement};
+use passalong_proto::knock::{DeviceName, Refusal, SessionId};
+use passalong_proto::manifest::{Manifest, ManifestError, SignedManifest};
+use passalong_proto::membership::{Action, Membership};
+use passalong_proto::pieces::{PieceMap, PieceSet};
+use passalong_proto::serve::Violation;
+use passalong_proto::wire::{
+    Farewell, Message, PieceRef, REQUESTS_PER_MESSAGE, Signature, SourceProblem,
+};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, Interval};
+
+pub(crate) use self::joining::callable;
+use self::member::{Member, Report};
+use self::people::People;
+use crate::api::{CarrierView, CopiesView, DeviceView, PersonView, Problem, Route, Safety};
+use crate::board::Rate;
+use crate::context::Context;
+use crate::knocking::{Call, Knocking, Met};
+use crate::peer::Control;
+use crate::post::{VISIT_QUEUE, Visit};
+use crate::source::Shelf;
+
+/// Links of one share, those being made counted.
+const MAX_LINKS: usize = 64;
+/// Reports that may wait: frames among them, so it bounds memory.
+const REPORTS_AHEAD: usize = 64;
+/// How often what is due is looked at.
+const TICK: Duration = Duration::from_millis(100);
+/// Ticks between two times that the others are told how far this side is.
+const TELL_EVERY: u32 = 5;
+/// Ticks between two looks at who holds what.
+const COUNT_EVERY: u32 = 10;
+/// Nothing came for this long: others are looked for beside those who are linked.
+const STARVING: Duration = Duration::from_secs(5);
+/// Pause before knocking again after the last link broke.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// A share that can be served.
+#[derive(Debug)]
+pub(crate) struct Ready {
+    pub(crate) manifest: Arc<Manifest>,
+    pub(crate) signed: Arc<SignedManifest>,
+    pub(crate) pieces: Arc<PieceMap>,
+    pub(crate) shelf: Arc<Shelf>,
+    hash: [u8; 32],
+    one_person: bool,
+    held: RwLock<PieceSet>,
+}
+
+impl Ready {
+    /// Parts pieces into those that are held here and those that are not.
+    fn held(&self, pieces: Vec<PieceRef>) -> (Vec<PieceRef>, Vec<PieceRef>) {
+        let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
+        pieces.into_iter().partition(|piece| {
+            self.pieces
+                .number(*piece)
+                .is_some_and(|number| held.contains(number))
+        })
+    }
+
+    fn hold(&self, number: u32, holds: bool) {
+        let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
+        if holds {
+            held.insert(number);
+        } else {
+            held.remove(number);
+        }
+    }
+}
+
+/// What the owner of a swarm should know, or decide.
+#[derive(Debug)]
+pub(crate) enum Happening {
+    /// Somebody knocks: to be let in or refused.
+    Visit(Box<Visit>),
+    /// Somebody is linked now.
+    Met(DeviceView),
+    /// The fetching half learned something.
+    Fetched(FetchEvent),
+    /// Somebody accepted what they were offered.
+    Accepted { device: DeviceId },
+    /// Somebody does not want it after all.
+    Released { device: DeviceId },
+    /// Somebody has everything they accepted.
+    Complete { device: DeviceId },
+    /// A file of this side cannot be read.
+    Unavailable { entry: u32, reason: SourceProblem },
+    /// The share was stopped by whoever made it.
+    Stopped,
+    /// It cannot go on by itself.
+    Failed(Problem),
+}
+
+/// One link, made or being made.
+struct Link {
+    device: DeviceId,
+    stop: watch::Sender<Option<Farewell>>,
+    session: Option<SessionId>,
+    /// This side called.
+    called: bool,
+    /// Set once it is made.
+    made: Option<Made>,
+}
+
+struct Made {
+    route: Route,
+    role: Role,
+    control: Control,
+    peer_binding: [u8; 32],
+    sharer: bool,
+    told_accepted: bool,
+    told_complete: bool,
+    /// Knocks passed on for this link in the running period.
+    forwards: u32,
+}
+
+/// The sharer's word that the share is stopped.
+#[derive(Clone, Copy)]
+struct Stop {
+    public_key: [u8; 32],
+    signature: Signature,
+}
+
+/// See the module.
+pub(crate) struct Swarm {
+    context: Arc<Context>,
+    invite: Invite,
+    maker: Option<ShareKey>,
+    fetch: Fetch,
+    membership: Membership,
+    people: People,
+    ready: watch::Sender<Option<Arc<Ready>>>,
+    sending: watch::Sender<bool>,
+    links: HashMap<PeerKey, Link>,
+    /// Devices with a made link.
+    linked: HashMap<DeviceId, PeerKey>,
+    sessions: HashMap<SessionId, mpsc::Sender<Visit>>,
+    shunned: HashSet<DeviceId>,
+    visit_sender: mpsc::Sender<Visit>,
+    visits: mpsc::Receiver<Visit>,
+    report_sender: mpsc::Sender<Report>,
+    reports: mpsc::Receiver<Report>,
+    tasks: JoinSet<()>,
+    happenings: VecDeque<Happening>,
+    search: Option<Knocking>,
+    search_after: Instant,
+    searching: bool,
+    answering: bool,
+    announced: bool,
+    /// For a download: files and bytes accepted, and whether all of it is here.
+    accepted: Option<(u32, u64)>,
+    complete: bool,
+    told_bytes: u64,
+    gained: Vec<u32>,
+    preparing: (u64, u64),
+    one_person: bool,
+    stopped: Option<Stop>,
+    budget: u64,
+    copies: CopiesView,
+    safety: Safety,
+    received: Rate,
+    last_received: Instant,
+    next_key: u64,
+    ticks: u32,
+    tick: Interval,
+    started: Instant,
+}
+
+impl Swarm {
+    /// The swarm of the share behind `invite`; `maker` is its key if it is one's
+    /// own. Nobody is looked for or let in yet.
+    pub(crate) fn new(context: Arc<Context>, invite: Invite, maker: Option<ShareKey>) -> Swarm {
+        let (visit_sender, visits) = mpsc::channel(VISIT_QUEUE);
+        let (report_sender, reports) = mpsc::channel(REPORTS_AHEAD);
+        let seed = u64::from_le_bytes(crate::random());
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        Swarm {
+            fetch: Fetch::new(invite.secret, seed),
+            membership: Membership::new(context.device(), seed),
+            people: People::default(),
+            ready: watch::channel(None).0,
+            sending: watch::channel(!context.settings().paused).0,
+            context,
+            invite,
+            maker,
+            links: HashMap::new(),
+            linked: HashMap::new(),
+            sessions: HashMap::new(),
+            shunned: HashSet::new(),
+            visit_sender,
+            visits,
+            report_sender,
+            reports,
+            tasks: JoinSet::new(),
+            happenings: VecDeque::new(),
+            search: None,
+            search_after: Instant::now(),
+            searching: false,
+            answering: false,
+            announced: false,
+            accepted: None,
+            complete: false,
+            told_bytes: 0,
+            gained: Vec::new(),
+            preparing: (0, 0),
+            one_person: false,
+            stopped: None,
+            budget: 0,
+            copies: CopiesView::default(),
+            safety: Safety::default(),
+            received: Rate::new(),
+            last_received: Instant::now(),
+            next_key: 0,
+            ticks: 0,
+            tick,
+            started: Instant::now(),
+        }
+    }
+
+    /// The next thing that the owner should know. Losing this future loses
+    /// nothing.
+    pub(crate) async fn next(&mut self) -> Happening {
+        loop {
+            if let Some(happening) = self.happenings.pop_front() {
+                return happening;
+            }
+            tokio::select! {
+                Some(report) = self.reports.recv() => self.reported(report),
+                Some(visit) = self.visits.recv() => return Happening::Visit(Box::new(visit)),
+                met = next_met(&mut self.search) => self.met(met),
+                _ = self.tick.tick() => self.ticked(),
+                Some(_) = self.tasks.join_next(), if !self.tasks.is_empty() => {}
+            }
+        }
+    }
+
+    fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Answers knocks from now on.
+    pub(crate) fn answer_knocks(&mut self) {
+        if !self.answering {
+            self.answering = true;
+            self.context
+                .post
+                .register(self.invite.secret, self.visit_sender.clone());
+        }
+    }
+
+    /// Says on the local network that knocks are answered here.
+    pub(crate) fn announce(&mut self) {
+        let secret = self.invite.secret;
+        if !self.announced
+            && let Some(lan) = self.context.lan()
+        {
+            self.announced = true;
+            lan.announce(&secret.lan_tag(), self.context.post.port());
+        }
+    }
+
+    /// Is not found on the local network any more; knocks are still answered.
+    pub(crate) fn withdraw(&mut self) {
+        if self.announced
+            && let Some(lan) = self.context.lan()
+        {
+            lan.withdraw(&self.invite.secret.lan_tag());
+        }
+        self.announced = false;
+    }
+
+    /// Looks for somebody who has the share whenever nobody is linked, or stops
+    /// looking.
+    pub(crate) fn search(&mut self, searching: bool) {
+        self.searching = searching;
+        self.search_after = Instant::now();
+        if searching {
+            self.look();
+        } else {
+            self.search = None;
+        }
+    }
+
+    fn look(&mut self) {
+        let alone = self.linked.is_empty();
+        let due = self.searching
+            && self.search.is_none()
+            && (alone || self.is_starving())
+            && Instant::now() >= self.search_after;
+        if due {
+            // Somebody else is meant than those who are linked already.
+            let linked = self.linked.keys().copied();
+            let shunned = self.shunned.iter().copied().chain(linked).collect();
+            let invite = self.invite.clone();
+            self.search = Some(Knocking::start(&self.context, invite, shunned));
+        }
+    }
+
+    /// Whether nothing comes although something is wanted: nobody who is linked
+    /// has it.
+    fn is_starving(&self) -> bool {
+        self.accepted.is_some()
+            && !self.complete
+            && *self.sending.borrow()
+            && self.last_received.elapsed() >= STARVING
+    }
+
+    /// Takes in addresses of members; says whether any is new.
+    pub(crate) fn learn(&mut self, addresses: Vec<SocketAddr>) -> bool {
+        let known = self.invite.addresses.clone();
+        let all = addresses.into_iter().chain(known.iter().copied());
+        self.invite = Invite::new(self.invite.secret, all);
+        let any = self
+            .invite
+            .addresses
+            .iter()
+            .any(|address| !known.contains(address));
+        if any {
+            self.search = None;
+            self.look();
+        }
+        any
+    }
+
+    /// Members met before: worth a call when nobody else is known.
+    pub(crate) fn remember(&mut self, members: Vec<(DeviceId, DeviceName, Vec<SocketAddr>)>) {
+        self.membership.remembered(members);
+    }
+
+    /// Members worth remembering, with where they take knocks.
+    pub(crate) fn memorable(&self) -> Vec<(DeviceId, DeviceName, Vec<SocketAddr>)> {
+        let now = self.now();
+        self.membership
+            .members(now)
+            .map(|known| (known.device, known.name.clone(), known.addresses.clone()))
+            .collect()
+    }
+
+    /// A code that a person can send back by any means.
+    pub(crate) fn reply_code(&self) -> Option<impl Future<Output = Option<String>> + use<>> {
+        self.search.as_ref().map(Knocking::reply_code)
+    }
+
+    /// The invite with every address known to lead to a member.
+    pub(crate) fn invite(&self) -> &Invite {
+        &self.invite
+    }
+
+    /// When file bytes last came in.
+    pub(crate) fn last_received(&self) -> Instant {
+        self.last_received
+    }
+
+    /// Bytes a second that come in.
+    pub(crate) fn receiving_rate(&mut self) -> u64 {
+        self.received.tick()
+    }
+
+    pub(crate) fn carriers(&self) -> Vec<CarrierView> {
+        self.search
+            .as_ref()
+            .map(Knocking::carriers)
+            .unwrap_or_default()
+    }
+
+    /// Whole seconds since the running search began.
+    pub(crate) fn searching_for(&self) -> u32 {
+        self.search.as_ref().map_or(0, Knocking::seconds)
+    }
+
+    pub(crate) fn is_linked(&self) -> bool {
+        !self.linked.is_empty()
+    }
+
+    /// How the link to the sharer, or to anybody, goes.
+    pub(crate) fn route(&self) -> Option<Route> {
+        let made = self.links.values().filter_map(|link| link.made.as_ref());
+        made.max_by_key(|made| made.sharer).map(|made| made.route)
+    }
+
+    pub(crate) fn fetch(&self) -> &Fetch {
+        &self.fetch
+    }
+
+    /// Whether the sharer said that the share is for one person.
+    pub(crate) fn is_for_one_person(&self) -> bool {
+        self.one_person
+    }
+
+    /// Takes in from the record whether the share is for one person.
+    pub(crate) fn set_one_person(&mut self, one_person: bool) {
+        self.one_person = one_person;
+    }
+
+    /// Lets somebody in: a new visitor gets a task, a repeated knock goes to it.
+    pub(crate) fn welcome(&mut self, visit: Visit) {
+        let session = visit.knock.knock.session;
+        let device = visit.knock.knock.device;
+        if let Some(known) = self.sessions.get(&session) {
+            // A task that is behind lets this one knock again; one that just
+            // ended does not open its session again.
+            let _ = known.try_send(visit);
+            return;
+        }
+        if device == self.context.device() {
+            return self.refuse(visit, Refusal::OwnShare);
+        }
+        if self.links.len() >= MAX_LINKS || self.shunned.contains(&device) {
+            return self.refuse(visit, Refusal::Busy);
+        }
+        let (again, knocks) = mpsc::channel(16);
+        self.sessions.insert(session, again);
+        let name = visit.knock.knock.name.clone();
+        self.people.connecting(device, &name);
+        let member = self.member(device, name, Some(session));
+        let secret = self.invite.secret;
+        self.tasks
+            .spawn(joining::receive(member, secret, session, visit, knocks));
+    }
+
+    /// Answers a knock with a refusal.
+    pub(crate) fn refuse(&mut self, visit: Visit, reason: Refusal) {
+        self.tasks.spawn(joining::refuse(visit, reason));
+    }
+
+    fn member(&mut self, device: DeviceId, name: DeviceName, session: Option<SessionId>) -> Member {
+        let key = PeerKey(self.next_key);
+        self.next_key += 1;
+        let (stop, stopped) = watch::channel(None);
+        let link = Link {
+            device,
+            stop,
+            session,
+            called: session.is_none(),
+            made: None,
+        };
+        self.links.insert(key, link);
+        Member {
+            context: Arc::clone(&self.context),
+            key,
+            device,
+            name,
+            ready: self.ready.subscribe(),
+            sending: self.sending.subscribe(),
+            stop: stopped,
+            reports: self.report_sender.clone(),
+        }
+    }
+
+    fn met(&mut self, met: Met) {
+        self.search = None;
+        match met {
+            Met::Failed => self.search_after = Instant::now() + AGAIN,
+            Met::Refused(problem) => {
+                self.searching = false;
+                self.happenings.push_back(Happening::Failed(problem));
+            }
+            Met::Peer { peer, device, name } => {
+                let member = self.member(device, name, None);
+                self.tasks.spawn(member.talk(*peer));
+            }
+        }
+    }
+
+    /// How far the reading of one's own files is.
+    pub(crate) fn set_preparing(&mut self, done_bytes: u64, total_bytes: u64) {
+        self.preparing = (done_bytes, total_bytes);
+    }
+
+    /// The list of one's own share is ready: everything of it is held.
+    pub(crate) fn list(
+        &mut self,
+        signed: SignedManifest,
+        shelf: Arc<Shelf>,
+        one_person: bool,
+    ) -> Result<(), ManifestError> {
+        let seed = u64::from_le_bytes(crate::random());
+        let mut fetch = Fetch::restore(self.invite.secret, signed, seed)?;
+        let entries = fetch.manifest().map_or(0, |m| m.entries().len() as u32);
+        let all: Vec<u32> = (0..entries).collect();
+        let present: HashSet<u32> = all.iter().copied().collect();
+        fetch
+            .accept(&all, &present, Vec::new())
+            .map_err(|_| ManifestError::TooLarge)?;
+        for key in self.linked.values() {
+            fetch.joined(*key, self.started.elapsed());
+        }
+        self.fetch = fetch;
+        self.complete = true;
+        self.membership.set_active(true);
+        self.offer(shelf, one_person);
+        Ok(())
+    }
+
+    /// The list is being made anew: who is here comes back for it.
+    pub(crate) fn unlist(&mut self) {
+        self.ready.send_replace(None);
+        self.dismiss(Farewell::Closing);
+    }
+
+    /// A download begins with the list as it was kept.
+    pub(crate) fn restore(&mut self, signed: SignedManifest) -> Result<(), ManifestError> {
+        let seed = u64::from_le_bytes(crate::random());
+        self.fetch = Fetch::restore(self.invite.secret, signed, seed)?;
+        Ok(())
+    }
+
+    /// Begins the download anew; what was chosen is not chosen any more.
+    pub(crate) fn begin_again(&mut self, keep_list: bool) {
+        let renewed = if keep_list {
+            Some(self.fetch.again())
+        } else {
+            self.fetch.renewed()
+        };
+        self.fetch = renewed
+            .unwrap_or_else(|| Fetch::new(self.invite.secret, u64::from_le_bytes(crate::random())));
+        if !keep_list {
+            self.dismiss(Farewell::Finished);
+        }
+        self.ready.send_replace(None);
+        self.accepted = None;
+        self.complete = false;
+        self.told_bytes = 0;
+        self.stopped = None;
+        self.shunned.clear();
+        self.membership.set_active(false);
+    }
+
+    /// The person's choice: `present` files are here, `resumed` ones partly.
+    pub(crate) fn accept(
+        &mut self,
+        wanted: &[u32],
+        present: &HashSet<u32>,
+        resumed: Vec<Resumed>,
+        shelf: Arc<Shelf>,
+    ) -> Result<(), Violation> {
+        self.fetch.accept(wanted, present, resumed)?;
+        let progress = self.fetch.progress();
+        self.accepted = Some((progress.files_total, progress.total));
+        self.membership.set_active(true);
+        self.offer(shelf, self.one_person);
+        self.flush();
+        Ok(())
+    }
+
+    /// Serves what is held from now on.
+    fn offer(&mut self, shelf: Arc<Shelf>, one_person: bool) {
+        let (Some(manifest), Some(signed), Some(pieces)) = (
+            self.fetch.manifest(),
+            self.fetch.signed(),
+            self.fetch.pieces(),
+        ) else {
+            return;
+        };
+        let held = self.fetch.held().cloned();
+        let ready = Ready {
+            manifest: Arc::clone(manifest),
+            signed: Arc::clone(signed),
+            hash: *blake3::hash(&signed.bytes).as_bytes(),
+            held: RwLock::new(held.unwrap_or_else(|| PieceSet::none(pieces.count()))),
+            pieces: Arc::clone(pieces),
+            shelf,
+            one_person,
+        };
+        self.one_person = one_person;
+        self.ready.send_replace(Some(Arc::new(ready)));
+        let keys: Vec<PeerKey> = self.linked.values().copied().collect();
+        for key in keys {
+            self.introduce_list(key);
+            self.tell_accepted(key);
+        }
+    }
+
+    /// What of a file is on disk already.
+    pub(crate) fn file_ready(&mut self, entry: u32, stored: &[u32]) {
+        self.fetch.file_ready(entry, stored);
+        for piece in stored {
+            self.gain(PieceRef {
+                entry,
+                piece: *piece,
+            });
+        }
+        self.flush();
+    }
+
+    /// A piece is verified and on disk.
+    pub(crate) fn stored(&mut self, piece: PieceRef) {
+        self.fetch.piece_stored(piece);
+        self.gain(piece);
+        self.flush();
+    }
+
+    fn gain(&mut self, piece: PieceRef) {
+        let ready = self.ready.borrow().clone();
+        if let Some(ready) = ready
+            && let Some(number) = ready.pieces.number(piece)
+        {
+            ready.hold(number, true);
+            self.gained.push(number);
+        }
+    }
+
+    /// A piece does not verify: whoever sent it is not asked any more.
+    pub(crate) fn rejected(&mut self, piece: PieceRef) {
+        if let Some(key) = self.fetch.piece_rejected(piece) {
+            let problem = Problem::corrupt("a piece did not verify");
+            self.fault(key, Farewell::Corrupt, problem);
+        }
+        self.flush();
+    }
+
+    /// Everything that was accepted is here.
+    pub(crate) fn completed(&mut self) {
+        self.complete = true;
+        self.tell_gained();
+        self.tell_progress();
+        self.count();
+    }
+
+    /// A file of this side turned out to be gone or changed.
+    pub(crate) fn lose(&mut self, entry: u32) {
+        let ready = self.ready.borrow().clone();
+        if let Some(ready) = ready {
+            for number in ready.pieces.of_entry(entry) {
+                ready.hold(number, false);
+            }
+        }
+    }
+
+    /// Fetches and sends nothing while paused.
+    pub(crate) fn set_paused(&mut self, paused: bool) {
+        let paused = paused || self.context.settings().paused;
+        self.sending
+            .send_if_modified(|sending| std::mem::replace(sending, !paused) == paused);
+        self.fetch.set_paused(paused);
+        self.flush();
+    }
+
+    /// Tells everybody that the share is stopped, signed by its key.
+    pub(crate) fn stop(&mut self, key: &ShareKey) {
+        let stop = self.sign_stop(key);
+        let message = Message::Stopped {
+            public_key: stop.public_key,
+            signature: stop.signature,
+        };
+        self.tell_everybody(&message, None);
+        self.dismiss(Farewell::Stopped);
+    }
+
+    fn sign_stop(&mut self, key: &ShareKey) -> Stop {
+        let statement = stop_statement(&self.invite.secret);
+        *self.stopped.get_or_insert_with(|| Stop {
+            public_key: key.public(),
+            signature: key.sign(&statement).into(),
+        })
+    }
+
+    /// Answers a knock with the sharer's word that the share is stopped, or as
+    /// long as that is not known with a request to come back later.
+    pub(crate) fn refuse_as_stopped(&mut self, visit: Visit) {
+        if let Some(maker) = self.maker.clone() {
+            self.sign_stop(&maker);
+        }
+        let reason = self.stopped.map_or(Refusal::Busy, |stop| Refusal::Stopped {
+            public_key: stop.public_key,
+            signature: stop.signature,
+        });
+        self.refuse(visit, reason);
+    }
+
+    /// Says something to everybody, with the last word of a download.
+    pub(crate) fn say(&mut self, message: &Message) {
+        self.tell_everybody(message, None);
+    }
+
+    fn tell_everybody(&self, message: &Message, but: Option<PeerKey>) {
+        for (key, link) in &self.links {
+            if let Some(made) = &link.made
+                && Some(*key) != but
+            {
+                made.control.send(message.clone());
+            }
+        }
+    }
+
+    /// Says goodbye to everybody; new people may still be let in.
+    pub(crate) fn dismiss(&mut self, reason: Farewell) {
+        for link in self.links.values() {
+            link.stop.send_replace(Some(reason));
+        }
+    }
+
+    /// Says goodbye to everybody but one.
+    pub(crate) fn dismiss_others(&mut self, than: DeviceId, reason: Farewell) {
+        for link in self.links.values().filter(|link| link.device != than) {
+            link.stop.send_replace(Some(reason));
+        }
+    }
+
+    /// Says goodbye to one.
+    pub(crate) fn dismiss_one(&mut self, device: DeviceId, reason: Farewell) {
+        for link in self.links.values().filter(|link| link.device == device) {
+            link.stop.send_replace(Some(reason));
+        }
+    }
+
+    /// Looks for nobody, answers nobody and says goodbye to everybody.
+    pub(crate) fn leave(&mut self, reason: Farewell) {
+        self.search(false);
+        self.withdraw();
+        if self.answering {
+            self.answering = false;
+            self.context.post.unregister(&self.invite.secret.id());
+        }
+        self.dismiss(reason);
+    }
+
+    /// Leaves, and waits until everybody was told.
+    pub(crate) async fn close(mut self, reason: Farewell) {
+        self.leave(reason);
+        // Knocks that still come are not answered.
+        self.visits.close();
+        loop {
+            tokio::select! {
+                ended = self.tasks.join_next() => if ended.is_none() { return },
+                Some(_) = self.reports.recv() => {}
+            }
+        }
+    }
+
+    /// The others, for showing.
+    pub(crate) fn people_views(&self) -> Vec<PersonView> {
+        self.people.views()
+    }
+
+    pub(crate) fn copies(&self) -> &CopiesView {
+        &self.copies
+    }
+
+    pub(crate) fn safety(&self) -> &Safety {
+        &self.safety
+    }
+
+    /// The invite with this device's addresses first, then those of others.
+    pub(crate) fn link(&self) -> String {
+        let own = self.context.post.addresses();
+        let others = self.invite.addresses.iter().copied();
+        Invite::new(self.invite.secret, own.into_iter().chain(others)).link()
+    }
+
+    /// Sends what is due and does what membership asks.
+    fn flush(&mut self) {
+        while let Some(event) = self.fetch.poll_event() {
+            self.happenings.push_back(Happening::Fetched(event));
+        }
+        let now = self.now();
+        let may = self.context.limits.allow(&mut self.budget);
+        let mut budget = if may { self.budget } else { 0 };
+        while let Some((key, message)) = self.fetch.poll(now, &mut budget) {
+            if let Some(Link {
+                made: Some(made), ..
+            }) = self.links.get(&key)
+            {
+                made.control.send(message);
+            }
+        }
+        if may {
+            self.budget = budget;
+        }
+    }
+
+    fn mingle(&mut self) {
+        let now = self.now();
+        while let Some(action) = self.membership.poll(now) {
+            match action {
+                Action::Gossip { to, members } => {
+                    if let Some(control) = self.control_of(&to) {
+                        control.send(Message::Members { members });
+                    }
+                }
+                Action::Drop { device } => self.dismiss_one(device, Farewell::Crowded),
+                Action::Connect {
+                    device,
+                    via,
+                    addresses,
+                } => {
+                    if self.links.len() >= MAX_LINKS || self.shunned.contains(&device) {
+                        self.membership.failed(device, now);
+                        continue;
+                    }
+                    let through = via.iter().filter_map(|via| self.control_of(via)).collect();
+                    let call = Call {
+                        device,
+                        addresses,
+                        through,
+                    };
+                    let member = self.member(device, DeviceName::new(""), None);
+                    let secret = self.invite.secret;
+                    self.tasks.spawn(joining::call(member, secret, call));
+                }
+            }
+        }
+    }
+
+    fn control_of(&self, device: &DeviceId) -> Option<Control> {
+        let key = self.linked.get(device)?;
+        let made = self.links.get(key)?.made.as_ref()?;
+        Some(made.control.clone())
+    }
+
+    fn ticked(&mut self) {
+        self.ticks = self.ticks.wrapping_add(1);
+        self.look();
+        self.tell_gained();
+        if self.ticks.is_multiple_of(TELL_EVERY) {
+            self.tell_progress();
+            self.tell_preparing();
+        }
+        if self.ticks.is_multiple_of(COUNT_EVERY) {
+            self.count();
+        }
+        self.people_tick();
+        self.mingle();
+        self.flush();
+    }
+
+    /// Tells the others which pieces are held since they were last told.
+    fn tell_gained(&mut self) {
+        let gained = std::mem::take(&mut self.gained);
+        for pieces in gained.chunks(REQUESTS_PER_MESSAGE) {
+            let message = Message::Holds {
+                pieces: pieces.to_vec(),
+            };
+            self.tell_everybody(&message, None);
+        }
+    }
+
+    fn tell_progress(&mut self) {
+        if self.accepted.is_none() {
+            return;
+        }
+        let bytes = self.fetch.progress().bytes;
+        let news = std::mem::replace(&mut self.told_bytes, bytes) != bytes;
+        let complete = self.complete;
+        for made in self.links.values_mut().filter_map(|l| l.made.as_mut()) {
+            if !made.told_accepted || made.told_complete {
+                continue;
+            }
+            if news || complete {
+                made.control.send(Message::Progress { bytes });
+            }
+            if complete {
+                made.told_complete = true;
+                made.control.send(Message::Complete);
+            }
+        }
+    }
+
+    fn tell_preparing(&self) {
+        if self.maker.is_none() || self.ready.borrow().is_some() {
+            return;
+        }
+        let (done_bytes, total_bytes) = self.preparing;
+        self.tell_everybody(
+            &Message::Preparing {
+                done_bytes,
+                total_bytes,
+            },
+            None,
+        );
+    }
+}
+
+async fn next_met(search: &mut Option<Knocking>) -> Met {
+    match search {
+        Some(search) => search.next().await,
+        None => std::future::pending().await,
+    }
+}

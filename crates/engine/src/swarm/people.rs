@@ -1,0 +1,218 @@
+//! The others who have a share or are after it, as they are shown.
+
+use std::collections::HashMap;
+
+use passalong_proto::keys::DeviceId;
+use passalong_proto::knock::DeviceName;
+
+use crate::api::{DeviceView, PersonState, PersonView, Presence, Route};
+use crate::board::Rate;
+
+/// People that a share remembers.
+const MAX_REMEMBERED: usize = 500;
+
+/// Everybody that was met or heard of, first come first.
+#[derive(Default)]
+pub(super) struct People {
+    rows: Vec<Row>,
+    index: HashMap<DeviceId, usize>,
+}
+
+struct Row {
+    view: PersonView,
+    sent: Rate,
+}
+
+impl People {
+    pub(super) fn views(&self) -> Vec<PersonView> {
+        self.rows.iter().map(|row| row.view.clone()).collect()
+    }
+
+    /// The row of somebody; `None` when there are too many already.
+    fn row(&mut self, device: DeviceId) -> Option<&mut Row> {
+        let at = match self.index.get(&device) {
+            Some(at) => *at,
+            None if self.rows.len() >= MAX_REMEMBERED => return None,
+            None => {
+                let at = self.rows.len();
+                self.rows.push(Row {
+                    view: PersonView {
+                        device: DeviceView {
+                            id: device.short(),
+                            name: String::new(),
+                        },
+                        route: None,
+                        state: PersonState::Connecting,
+                        bytes: 0,
+                        total: 0,
+                        rate: 0,
+                        from_rate: 0,
+                        sharer: false,
+                        presence: Presence::Gone,
+                    },
+                    sent: Rate::new(),
+                });
+                self.index.insert(device, at);
+                at
+            }
+        };
+        self.rows.get_mut(at)
+    }
+
+    pub(super) fn name(&self, device: DeviceId) -> Option<String> {
+        let row = self.rows.get(*self.index.get(&device)?)?;
+        Some(row.view.device.name.clone())
+    }
+
+    /// Whether somebody has all they want.
+    pub(super) fn is_complete(&self, device: DeviceId) -> bool {
+        let row = self.index.get(&device).and_then(|at| self.rows.get(*at));
+        row.is_some_and(|row| row.view.state == PersonState::Complete)
+    }
+
+    fn change(&mut self, device: DeviceId, change: impl FnOnce(&mut PersonView)) {
+        if let Some(row) = self.row(device) {
+            change(&mut row.view);
+        }
+    }
+
+    pub(super) fn connecting(&mut self, device: DeviceId, name: &DeviceName) {
+        self.change(device, |view| {
+            view.device.name = name.as_str().to_owned();
+            if view.state != PersonState::Complete && view.presence != Presence::Connected {
+                view.state = PersonState::Connecting;
+            }
+        });
+    }
+
+    pub(super) fn connected(&mut self, device: DeviceId, name: &DeviceName, route: Route) {
+        self.change(device, |view| {
+            view.device.name = name.as_str().to_owned();
+            view.route = Some(route);
+            view.presence = Presence::Connected;
+            view.state = PersonState::Choosing;
+        });
+    }
+
+    pub(super) fn sharer(&mut self, device: DeviceId) {
+        self.change(device, |view| view.sharer = true);
+    }
+
+    pub(super) fn accepted(&mut self, device: DeviceId, total: u64) {
+        self.change(device, |view| {
+            view.total = total;
+            view.state = PersonState::Receiving;
+        });
+    }
+
+    pub(super) fn holds(&mut self, device: DeviceId, bytes: u64) {
+        self.change(device, |view| view.bytes = bytes);
+    }
+
+    /// They hold all of the share, or all that they wanted of it.
+    pub(super) fn complete(&mut self, device: DeviceId) {
+        self.change(device, |view| {
+            view.bytes = view.total;
+            view.state = PersonState::Complete;
+        });
+    }
+
+    pub(super) fn declined(&mut self, device: DeviceId) {
+        self.change(device, |view| view.state = PersonState::Declined);
+    }
+
+    pub(super) fn cancelled(&mut self, device: DeviceId) {
+        self.change(device, |view| view.state = PersonState::Cancelled);
+    }
+
+    pub(super) fn waits(&mut self, device: DeviceId, waits: bool) {
+        self.change(device, |view| {
+            view.state = match (view.state, waits) {
+                (PersonState::Receiving, true) => PersonState::Waiting,
+                (PersonState::Waiting, false) => PersonState::Receiving,
+                (state, _) => state,
+            }
+        });
+    }
+
+    pub(super) fn sent(&mut self, device: DeviceId, bytes: u64) {
+        if let Some(row) = self.row(device) {
+            row.sent.add(bytes);
+        }
+    }
+
+    /// What a linked member holds of the share, and how fast it comes from them.
+    pub(super) fn tick(&mut self, device: DeviceId, from_rate: u64) {
+        if let Some(row) = self.row(device) {
+            row.view.from_rate = from_rate;
+            row.view.rate = row.sent.tick();
+        }
+    }
+
+    /// A linked member holds everything of the share.
+    pub(super) fn holds_all(&mut self, device: DeviceId, bytes: u64) {
+        self.change(device, |view| {
+            view.bytes = bytes;
+            view.total = bytes;
+            view.state = PersonState::Complete;
+        });
+    }
+
+    /// Somebody that others told of.
+    pub(super) fn known(
+        &mut self,
+        device: DeviceId,
+        name: &DeviceName,
+        bytes: u64,
+        total: u64,
+        complete: bool,
+    ) {
+        self.change(device, |view| {
+            if view.presence == Presence::Connected {
+                return;
+            }
+            view.device.name = name.as_str().to_owned();
+            view.presence = Presence::Known;
+            view.bytes = bytes;
+            view.total = total;
+            view.state = if complete {
+                PersonState::Complete
+            } else {
+                PersonState::Receiving
+            };
+        });
+    }
+
+    /// Those whom nobody tells of any more are gone.
+    pub(super) fn keep_known(&mut self, known: impl Fn(&str) -> bool) {
+        for row in &mut self.rows {
+            if row.view.presence == Presence::Known && !known(&row.view.device.id) {
+                leave(row);
+            }
+        }
+    }
+
+    pub(super) fn gone(&mut self, device: DeviceId) {
+        if let Some(row) = self.row(device) {
+            leave(row);
+        }
+    }
+}
+
+fn leave(row: &mut Row) {
+    let view = &mut row.view;
+    view.rate = 0;
+    view.from_rate = 0;
+    view.route = None;
+    view.presence = Presence::Gone;
+    row.sent.reset();
+    if matches!(
+        view.state,
+        PersonState::Connecting
+            | PersonState::Choosing
+            | PersonState::Receiving
+            | PersonState::Waiting
+    ) {
+        view.state = PersonState::Lost;
+    }
+}
