@@ -1,8 +1,9 @@
 //! Simulates swarms of 1 to 5,000 receivers, and writes what came of it: a table
-//! in Markdown to the standard output, a plot to the file that is named, if any.
+//! in Markdown to the standard output, and two plots into the folder that is
+//! named, if any.
 //!
 //! ```text
-//! cargo run --release -p passalong-proto --example simulate [-- PLOT.svg [SIZE...]]
+//! cargo run --release -p passalong-proto --example simulate [-- FOLDER [SIZE...]]
 //! ```
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -21,11 +22,15 @@ const DEPARTURES: [Departure; 3] = [
     Departure::Sharer,
 ];
 
+/// Largest swarm that is simulated without its sharer as well: beyond it, it would
+/// show nothing else and take as long as all others together.
+const MOST_WITHOUT_SHARER: usize = 1000;
+
 type Outcomes = BTreeMap<(usize, usize), Outcome>;
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
-    let plot = arguments.next();
+    let folder = arguments.next();
     let mut sizes: Vec<usize> = arguments
         .map(|size| size.parse().expect("a size"))
         .collect();
@@ -36,8 +41,11 @@ fn main() {
     let outcomes = run(&sizes);
     print_table(&outcomes);
     eprintln!("took {:.0} s", begin.elapsed().as_secs_f64());
-    if let Some(path) = plot {
-        std::fs::write(Path::new(&path), picture(&outcomes)).expect("the plot can be written");
+    if let Some(folder) = folder {
+        for (name, picture) in pictures(&outcomes) {
+            let path = Path::new(&folder).join(name);
+            std::fs::write(path, picture.svg()).expect("the plot can be written");
+        }
     }
 }
 
@@ -45,6 +53,9 @@ fn main() {
 fn run(sizes: &[usize]) -> Outcomes {
     let mut jobs: Vec<(usize, usize)> = (sizes.iter())
         .flat_map(|size| (0..DEPARTURES.len()).map(|departure| (*size, departure)))
+        .filter(|(size, departure)| {
+            *size <= MOST_WITHOUT_SHARER || DEPARTURES[*departure] != Departure::Sharer
+        })
         .collect();
     jobs.sort_unstable_by_key(|(size, departure)| (*size, usize::MAX - departure));
     let jobs = Mutex::new(jobs);
@@ -85,7 +96,7 @@ fn print_table(outcomes: &Outcomes) {
         "everybody has it",
         "half have it",
         "30 % crash midway",
-        "sharer crashes early",
+        "sharer crashes near the end",
         "most links",
         "links, mean",
         "gossip a second",
@@ -99,10 +110,10 @@ fn print_table(outcomes: &Outcomes) {
         .iter()
         .filter(|((_, departure), _)| *departure == 0)
     {
-        let other = |departure: usize| {
-            let outcome = outcomes.get(&(*size, departure));
-            let outcome = outcome.filter(|outcome| outcome.complete == outcome.stayed);
-            outcome.map_or("never".to_owned(), |outcome| seconds(outcome.all))
+        let other = |departure: usize| match outcomes.get(&(*size, departure)) {
+            None => String::new(),
+            Some(outcome) if outcome.complete == outcome.stayed => seconds(outcome.all),
+            Some(_) => "never".to_owned(),
         };
         let row = [
             thousands(*size as f64),
@@ -134,7 +145,8 @@ fn thousands(number: f64) -> String {
     text
 }
 
-fn picture(outcomes: &Outcomes) -> String {
+/// The two plots: against one sharer who serves all in turn, and closer up.
+fn pictures(outcomes: &Outcomes) -> [(&'static str, Plot); 2] {
     let line = |name: &str, departure: usize| Line {
         name: name.to_owned(),
         points: (outcomes.iter())
@@ -142,22 +154,27 @@ fn picture(outcomes: &Outcomes) -> String {
             .map(|((size, _), outcome)| (*size as f64, outcome.all.as_secs_f64()))
             .collect(),
     };
-    let sizes = outcomes.keys().map(|(size, _)| *size);
-    let mut in_turn: Vec<_> = sizes.map(|size| (size as f64, in_turn(size))).collect();
-    in_turn.dedup();
-    Plot {
+    let sizes = outcomes.keys().filter(|(_, departure)| *departure == 0);
+    let one_by_one = Line {
+        name: "one sharer, all in turn".to_owned(),
+        points: sizes
+            .map(|(size, _)| (*size as f64, in_turn(*size)))
+            .collect(),
+    };
+    let plot = |lines: Vec<Line>| Plot {
         title: "Seconds until everybody has a gigabyte".to_owned(),
         across: "receivers".to_owned(),
         up: "seconds".to_owned(),
-        lines: vec![
-            line("passed along", 0),
-            Line {
-                name: "one sharer, all in turn".to_owned(),
-                points: in_turn,
-            },
-            line("30 % crash midway", 1),
-            line("the sharer crashes early", 2),
-        ],
-    }
-    .svg()
+        lines,
+    };
+    let along = line("passed along", 0);
+    let close = vec![
+        along.clone(),
+        line("30 % crash midway", 1),
+        line("the sharer crashes near the end", 2),
+    ];
+    [
+        ("swarm-in-turn.svg", plot(vec![along, one_by_one])),
+        ("swarm-growth.svg", plot(close)),
+    ]
 }

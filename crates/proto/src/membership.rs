@@ -1,11 +1,10 @@
 //! Who is in the swarm of a share, and whom to be linked with.
 //!
 //! A policy: it hears of links and of gossip, and [`Membership::poll`] says whom to
-//! connect with, which link to give up and what to tell whom. Time is an argument
-//! that never runs backwards. Links stay about [`TARGET_LINKS`] each, chosen at
-//! random among those known, so the swarm hangs together without anybody knowing
-//! all of it. What a member says of itself is believed of itself alone; hearsay is
-//! bounded by teller. How a connection is made is not decided here.
+//! connect with, which link to give up and what to tell whom. Links stay about
+//! [`TARGET_LINKS`] each, drawn at random among those known, so the swarm hangs
+//! together without anybody knowing all of it. Hearsay is bounded by teller. How a
+//! connection is made is not decided here.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -20,10 +19,11 @@ pub use known::{EXPIRY, FROM_ONE_TELLER, Known, MAX_KNOWN};
 pub(crate) use dice::Dice;
 
 use known::Roster;
-use wants::Wants;
 
 mod dice;
 mod known;
+mod linking;
+mod telling;
 mod wants;
 
 /// Links looked for.
@@ -44,25 +44,6 @@ pub const MAX_BACK_OFF: Duration = Duration::from_secs(60);
 
 /// How long an attempt may take before it counts as failed.
 const ATTEMPT_LIMIT: Duration = Duration::from_secs(30);
-/// How long whoever has the larger device id leaves dialling to the other.
-const COURTESY: Duration = Duration::from_secs(3);
-/// How often a link is told who is there.
-const GOSSIP_EVERY: Duration = Duration::from_secs(2);
-/// The same with many links: no more than four messages a second go out.
-const GOSSIP_SPREAD: Duration = Duration::from_millis(250);
-const GOSSIP_SELDOM: Duration = Duration::from_secs(5);
-/// Own links in one gossip message.
-const NEAR_IN_GOSSIP: usize = 8;
-/// Others in one gossip message.
-const FAR_IN_GOSSIP: usize = 7;
-/// Others in the first gossip message on a link.
-const FAR_IN_FIRST_GOSSIP: usize = 24;
-/// Others on the word of one teller in one gossip message.
-const FAR_OF_ONE_TELLER: usize = 2;
-/// Entries looked at for one gossip message.
-const GOSSIP_SCAN: usize = 128;
-/// Hearsay older than this is not passed on.
-const STALE: Duration = Duration::from_secs(12);
 /// A link that ends sooner than this counts like a failed attempt.
 const SHORT_LINK: Duration = Duration::from_secs(10);
 /// Failures in a row after which a member is forgotten until its back-off ends.
@@ -71,8 +52,6 @@ const FORGET_AFTER: u32 = 2;
 const DOUBT_AFTER: u32 = 3;
 /// Failures in a row after which what a teller alone said is forgotten.
 const DISBELIEVE_AFTER: u32 = 6;
-/// How often a link is given up of which there are more than [`SPARE_LINKS`].
-const SPARE_EVERY: Duration = Duration::from_secs(1);
 const MAX_TROUBLES: usize = 1024;
 const MAX_REMEMBERED: usize = 64;
 const SECOND: Duration = Duration::from_secs(1);
@@ -90,7 +69,7 @@ pub enum Action {
         addresses: Vec<SocketAddr>,
     },
     /// Part with a member because there are links enough on both sides. The link
-    /// no longer counts.
+    /// no longer counts; [`Membership::unlinked`] is not to be called for it.
     Drop {
         /// Whom.
         device: DeviceId,
@@ -380,260 +359,6 @@ impl Membership {
             }
         }
         self.troubles.insert(device, trouble);
-    }
-
-    // Telling.
-
-    fn gossip_due(&mut self, now: Duration) -> Option<Action> {
-        if !self.active {
-            return None;
-        }
-        let due = |link: &Link| link.next_gossip <= now;
-        let (to, link) = self.links.iter().find(|(_, link)| due(link))?;
-        let (to, serial) = (*to, link.serial);
-        let (near_from, far_from, first) = (link.near, link.far, !link.told);
-
-        let mut members = Vec::with_capacity(1 + NEAR_IN_GOSSIP + FAR_IN_GOSSIP);
-        members.push(self.told_of_own());
-        let near = self
-            .near_after(near_from)
-            .filter(|known| known.device != to);
-        members.extend(near.take(NEAR_IN_GOSSIP).map(|known| known.told(now)));
-        let near_to = members.last().map_or(near_from, |member| member.device);
-        let far = if first {
-            FAR_IN_FIRST_GOSSIP
-        } else {
-            FAR_IN_GOSSIP
-        };
-        let far_to = self.tell_far(&mut members, far, far_from, serial, now);
-
-        let pace = GOSSIP_SPREAD * self.links.len() as u32;
-        let pace = pace.clamp(GOSSIP_EVERY, GOSSIP_SELDOM);
-        if let Some(link) = self.links.get_mut(&to) {
-            (link.near, link.far) = (near_to, far_to);
-            link.told = true;
-            link.next_gossip = now + pace;
-        }
-        Some(Action::Gossip { to, members })
-    }
-
-    fn told_of_own(&self) -> Member {
-        Member {
-            device: self.own.device,
-            name: self.own.name.clone(),
-            pieces: self.own.pieces,
-            complete: self.own.complete,
-            links: u8::try_from(self.links.len()).unwrap_or(u8::MAX),
-            age: 0,
-            addresses: self.own.addresses.clone(),
-        }
-    }
-
-    /// Linked members that told of themselves, beginning after a device.
-    fn near_after(&self, device: DeviceId) -> impl Iterator<Item = &Known> {
-        use std::ops::Bound::{Excluded, Unbounded};
-        self.links
-            .range((Excluded(device), Unbounded))
-            .chain(self.links.range(..=device))
-            .filter_map(|(device, _)| self.roster.get(device))
-            .filter(|known| known.spoken)
-    }
-
-    /// Adds up to `most` members known by hearsay that the link `serial` did not
-    /// tell of itself; gives where the round has come to.
-    fn tell_far(
-        &self,
-        members: &mut Vec<Member>,
-        most: usize,
-        from: DeviceId,
-        serial: u32,
-        now: Duration,
-    ) -> DeviceId {
-        let mut last = from;
-        let mut of_teller: BTreeMap<Option<u32>, usize> = BTreeMap::new();
-        let mut told = 0;
-        for known in self.roster.iter_after(from).take(GOSSIP_SCAN) {
-            if told == most {
-                break;
-            }
-            last = known.device;
-            let stale = now.saturating_sub(known.heard) > STALE;
-            if known.linked || stale || known.told_by(serial) {
-                continue;
-            }
-            let share = of_teller.entry(known.credit()).or_default();
-            if *share < FAR_OF_ONE_TELLER.max(most / 4) {
-                *share += 1;
-                told += 1;
-                members.push(known.told(now));
-            }
-        }
-        last
-    }
-
-    // Too many links.
-
-    fn crowded(&mut self, now: Duration) -> Option<Action> {
-        let count = self.links.len();
-        if count <= SPARE_LINKS || count <= MAX_LINKS && now < self.next_spare {
-            return None;
-        }
-        self.next_spare = now + SPARE_EVERY;
-        let must = count > HARD_LINKS;
-        let enough = if count > MAX_LINKS {
-            MIN_LINKS
-        } else {
-            TARGET_LINKS
-        };
-        let spare = self.links.iter().filter_map(|(device, link)| {
-            let links = self.roster.get(device).map_or(0, |known| known.links);
-            let can = usize::from(links) > enough;
-            // Those with most links go first, then those who were here longest.
-            (can || must).then_some((device, (link.told, links), link.since))
-        });
-        let device = spare
-            .max_by(|(_, a, a_since), (_, b, b_since)| a.cmp(b).then(b_since.cmp(a_since)))
-            .map(|(device, ..)| *device)?;
-        let link = self.links.remove(&device)?;
-        self.roster.unlink(&device, link.serial);
-        let trouble = Trouble {
-            failures: 1,
-            until: now + MAX_BACK_OFF / 2,
-        };
-        self.trouble(device, trouble);
-        Some(Action::Drop { device })
-    }
-
-    // Too few links.
-
-    fn dial(&mut self, now: Duration) -> Option<Action> {
-        if self.attempts.len() >= MAX_ATTEMPTS || now < self.next_look {
-            return None;
-        }
-        let wants = self.wants();
-        let chosen = if wants.anybody() {
-            self.candidate(&wants, now)
-        } else {
-            return None;
-        };
-        let Some((device, addresses)) = chosen.or_else(|| self.recall(now)) else {
-            self.next_look = now + SECOND;
-            return None;
-        };
-        let via = self.via(&device, now);
-        let since = now;
-        self.attempts.push(Attempt { device, since });
-        Some(Action::Connect {
-            device,
-            via,
-            addresses,
-        })
-    }
-
-    fn wants(&self) -> Wants {
-        let total = self.links.len() + self.attempts.len();
-        let linked = || {
-            self.links
-                .keys()
-                .filter_map(|device| self.roster.get(device))
-        };
-        if !self.active {
-            return Wants {
-                total,
-                one: true,
-                ..Wants::default()
-            };
-        }
-        let complete = linked().filter(|known| known.complete).count();
-        let useful = if self.own.complete {
-            total - complete + complete.min(MIN_LINKS)
-        } else {
-            total
-        };
-        let pieces = self.own.pieces;
-        let ahead = |known: &Known| known.complete || known.pieces > pieces;
-        Wants {
-            one: false,
-            total,
-            useful,
-            complete: self.own.complete,
-            behind: !self.own.complete && !linked().any(ahead),
-            pieces,
-        }
-    }
-
-    /// Somebody worth connecting with, and where they are said to be: of two
-    /// drawn at random the one with fewer links.
-    fn candidate(&mut self, wants: &Wants, now: Duration) -> Option<(DeviceId, Vec<SocketAddr>)> {
-        // By serial: whether the word of the link is acted on.
-        let mut tellers: Vec<(u32, bool)> = self.links.values().map(|l| l.trusted(now)).collect();
-        tellers.sort_unstable();
-        let trusted = |serial: u32| {
-            let at = tellers.binary_search_by_key(&serial, |(serial, _)| *serial);
-            at.ok().map(|at| tellers[at].1)
-        };
-        let mut drawn: [Option<&Known>; 2] = [None; 2];
-        let mut seen = 0;
-        for known in self.roster.iter() {
-            if known.linked || !wants.whom(known) || !self.may_dial(known, now) {
-                continue;
-            }
-            let mut words = known.tellers().filter_map(|(by, _)| trusted(by)).peekable();
-            let reachable = match words.peek() {
-                Some(_) => words.any(|trusted| trusted),
-                None => !known.addresses.is_empty(),
-            };
-            if reachable {
-                seen += 1;
-                for place in &mut drawn {
-                    if self.dice.below(seen) == 0 {
-                        *place = Some(known);
-                    }
-                }
-            }
-        }
-        let best = drawn
-            .into_iter()
-            .flatten()
-            .min_by_key(|known| known.links)?;
-        Some((best.device, best.addresses.clone()))
-    }
-
-    /// Whether it is this side's turn to connect with a member.
-    fn may_dial(&self, known: &Known, now: Duration) -> bool {
-        let theirs = known.device > self.own.device
-            || usize::from(known.links) >= TARGET_LINKS
-            || now.saturating_sub(known.since) >= COURTESY;
-        theirs && known.is_online(now) && self.may_try(&known.device, now)
-    }
-
-    fn may_try(&self, device: &DeviceId, now: Duration) -> bool {
-        let waits = self.troubles.get(device).is_some_and(|t| now < t.until);
-        !waits && !self.attempts.iter().any(|a| a.device == *device)
-    }
-
-    fn recall(&mut self, now: Duration) -> Option<(DeviceId, Vec<SocketAddr>)> {
-        if !self.links.is_empty() {
-            return None;
-        }
-        let free = |(device, _): &&(DeviceId, Vec<SocketAddr>)| self.may_try(device, now);
-        let able: Vec<_> = self.remembered.iter().filter(free).collect();
-        let chosen = able.get(self.dice.below(able.len().max(1)))?;
-        Some((*chosen).clone())
-    }
-
-    /// The linked members who told of a device, most trusted and freshest first.
-    fn via(&self, device: &DeviceId, now: Duration) -> Vec<DeviceId> {
-        let Some(known) = self.roster.get(device) else {
-            return Vec::new();
-        };
-        let mut via: Vec<(u32, Duration, DeviceId)> = Vec::new();
-        for (teller, link) in &self.links {
-            let told = known.tellers().find(|(by, _)| *by == link.serial);
-            via.extend(told.map(|(_, at)| (link.word.failures, now.saturating_sub(at), *teller)));
-        }
-        via.sort_unstable();
-        via.into_iter().map(|(_, _, teller)| teller).collect()
     }
 }
 

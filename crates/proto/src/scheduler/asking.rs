@@ -164,7 +164,7 @@ impl Scheduler {
             && *budget > 0
             && room > 0
         {
-            let Some(piece) = self.rarity.next(&holds, &mut level) else {
+            let Some(piece) = self.rarity.next(&holds, peer.run, &mut level) else {
                 break;
             };
             let length = self.lengths.of(piece);
@@ -174,7 +174,8 @@ impl Scheduler {
                 break;
             }
             peer.ask(piece, length, now);
-            self.rarity.take(piece);
+            peer.run = Some(piece + 1);
+            self.rarity.remove(piece);
             self.states[piece as usize] = PieceState::Requested;
             self.owners.insert(piece, Owners::one(key));
             self.pending += cost;

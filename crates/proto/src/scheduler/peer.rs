@@ -43,6 +43,8 @@ pub(super) struct Peer {
     pub(super) choked: bool,
     /// In the order in which they were made.
     pub(super) requests: VecDeque<Request>,
+    /// The piece after the last one that was asked for as missing.
+    pub(super) run: Option<u32>,
     /// Cost of the requests that were not cancelled.
     pub(super) cost: u64,
     /// Bytes that were asked for, not cancelled, and are not here.
@@ -70,6 +72,7 @@ impl Peer {
             full: false,
             choked: true,
             requests: VecDeque::new(),
+            run: None,
             cost: 0,
             owed: 0,
             pace: Pace::default(),

@@ -1,7 +1,8 @@
 //! Missing pieces in the order in which they are worth asking for: the rarest
-//! first, equally rare ones in runs, from a place of one's own onwards and around,
-//! and where a run meets what others have, from another place. A lone source is
-//! read in sequence by that, and those who read it at once keep apart.
+//! first, equally rare ones in runs, one run for each peer, from a place of one's
+//! own onwards and around, and where a run meets what others have, from another
+//! place, any as likely as the next. A lone source is read in sequence by that, and
+//! those who read it at once keep apart.
 //!
 //! Invariant: a missing piece is in exactly one level, that of its copies.
 
@@ -28,8 +29,6 @@ pub(super) struct Rarity {
     count: u32,
     /// Where the first run begins.
     origin: u32,
-    /// Where the present one goes on.
-    run: u32,
     dice: Dice,
 }
 
@@ -37,7 +36,7 @@ impl Rarity {
     /// `count` pieces that nobody holds and nobody misses.
     pub(super) fn new(count: u32, seed: u64) -> Rarity {
         let mut dice = Dice(seed);
-        let origin = dice.below(count);
+        let origin = (dice.next() % u64::from(count.max(1))) as u32;
         Rarity {
             copies: vec![0; count as usize],
             full: 0,
@@ -45,7 +44,6 @@ impl Rarity {
             missing: PieceSet::none(count),
             count: 0,
             origin,
-            run: origin,
             dice,
         }
     }
@@ -123,20 +121,23 @@ impl Rarity {
         was
     }
 
-    /// The missing piece in `held` to ask for next. `from` is the first level that
-    /// may have one, at first 0, and is moved on.
-    pub(super) fn next(&mut self, held: &PieceSet, from: &mut usize) -> Option<u32> {
+    /// The missing piece in `held` to ask for next, where the peer's run goes on at
+    /// `run`, if it has one. `from` is the first level that may have one, at first
+    /// 0, and is moved on.
+    pub(super) fn next(
+        &mut self,
+        held: &PieceSet,
+        run: Option<u32>,
+        from: &mut usize,
+    ) -> Option<u32> {
+        let at = run.unwrap_or(self.origin) % (self.copies.len() as u32).max(1);
         while let Some(level) = self.levels.get(*from) {
             if level.count > 0 {
-                let at = self.run;
-                let mut piece = None;
-                if level.pieces.contains(at) && held.contains(at) {
-                    piece = Some(at);
-                } else if level.pieces.meets(held) {
-                    let start = self.dice.below(self.copies.len() as u32);
-                    let ahead = level.pieces.next_common(held, start);
-                    piece = ahead.or_else(|| level.pieces.next_common(held, 0));
-                }
+                let piece = if level.pieces.contains(at) && held.contains(at) {
+                    Some(at)
+                } else {
+                    level.pieces.some_common(held, self.dice.next())
+                };
                 if piece.is_some() {
                     return piece;
                 }
@@ -144,12 +145,6 @@ impl Rarity {
             *from += 1;
         }
         None
-    }
-
-    /// A piece is asked for: not missing any more, and the next one is behind it.
-    pub(super) fn take(&mut self, piece: u32) {
-        self.remove(piece);
-        self.run = (piece + 1) % (self.copies.len() as u32).max(1);
     }
 
     /// Whether nothing is missing.
@@ -178,12 +173,11 @@ impl Rarity {
 struct Dice(u64);
 
 impl Dice {
-    /// A number below `end`, or 0.
-    fn below(&mut self, end: u32) -> u32 {
+    fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((mixed ^ (mixed >> 31)) % u64::from(end.max(1))) as u32
+        mixed ^ (mixed >> 31)
     }
 }

@@ -20,6 +20,14 @@ pub(super) struct Flow {
     pub(super) queue: VecDeque<(u32, u32)>,
     /// It is among the flows that share the lines.
     active: bool,
+}
+
+/// A flow that shares the lines.
+#[derive(Clone, Copy, Debug)]
+struct Active {
+    flow: u32,
+    from: u32,
+    to: u32,
     rate: f32,
 }
 
@@ -37,13 +45,15 @@ pub(super) struct Arrived {
 #[derive(Debug)]
 pub(super) struct Lines {
     pub(super) flows: Vec<Flow>,
-    active: Vec<u32>,
+    active: Vec<Active>,
     up: f32,
     down: f32,
     piece_bytes: u32,
     /// Of each peer, up and down: what is left to give away, and among how many.
     left: Vec<[f32; 2]>,
     sharing: Vec<[f32; 2]>,
+    /// What was left before the present round.
+    before: Vec<[f32; 2]>,
     /// Bytes that each peer sent.
     pub(super) sent: Vec<u64>,
 }
@@ -59,6 +69,7 @@ impl Lines {
             piece_bytes,
             left: vec![[0.0; 2]; peers],
             sharing: vec![[0.0; 2]; peers],
+            before: Vec::new(),
             sent: vec![0; peers],
         }
     }
@@ -70,7 +81,6 @@ impl Lines {
             to,
             queue: VecDeque::new(),
             active: false,
-            rate: 0.0,
         });
     }
 
@@ -80,7 +90,12 @@ impl Lines {
         state.queue.extend(pieces.iter().map(|piece| (*piece, 0)));
         if !state.active && !state.queue.is_empty() {
             state.active = true;
-            self.active.push(flow);
+            self.active.push(Active {
+                flow,
+                from: state.from,
+                to: state.to,
+                rate: 0.0,
+            });
         }
     }
 
@@ -104,16 +119,16 @@ impl Lines {
 
     /// A step passes; adds what arrived, in halves of pieces.
     pub(super) fn step(&mut self, arrived: &mut Vec<Arrived>) {
-        self.active.retain(|flow| {
-            let flow = &mut self.flows[*flow as usize];
+        self.active.retain(|active| {
+            let flow = &mut self.flows[active.flow as usize];
             flow.active = !flow.queue.is_empty();
             flow.active
         });
         self.share();
         let half = (self.piece_bytes / 2).max(1);
-        for id in &self.active {
-            let flow = &mut self.flows[*id as usize];
-            let mut budget = (flow.rate * STEP.as_secs_f32()) as u32;
+        for active in &self.active {
+            let flow = &mut self.flows[active.flow as usize];
+            let mut budget = (active.rate * STEP.as_secs_f32()) as u32;
             self.sent[flow.from as usize] += u64::from(budget);
             while let Some((piece, sent)) = flow.queue.front_mut() {
                 let before = *sent;
@@ -128,7 +143,7 @@ impl Lines {
                 let (offset, to) = (floor(before), floor(*sent));
                 if to > offset {
                     arrived.push(Arrived {
-                        flow: *id,
+                        flow: active.flow,
                         piece: *piece,
                         offset,
                         bytes: to - offset,
@@ -148,27 +163,20 @@ impl Lines {
 
     /// Gives every active flow its rate.
     fn share(&mut self) {
-        for left in &mut self.left {
-            *left = [self.up, self.down];
-        }
-        for sharing in &mut self.sharing {
-            *sharing = [0.0; 2];
-        }
-        for id in &self.active {
-            let flow = &mut self.flows[*id as usize];
+        self.left.fill([self.up, self.down]);
+        self.sharing.fill([0.0; 2]);
+        for flow in &mut self.active {
             flow.rate = 0.0;
             self.sharing[flow.from as usize][0] += 1.0;
             self.sharing[flow.to as usize][1] += 1.0;
         }
         // A line with less left than this is full.
         let full = |left: f32, line: f32| left < line / 256.0;
-        for round in 0..ROUNDS {
-            let before = self.left.clone();
-            let mut sharing = vec![[0.0; 2]; if round + 1 < ROUNDS { before.len() } else { 0 }];
-            for id in &self.active {
-                let flow = &mut self.flows[*id as usize];
+        for round in 1..=ROUNDS {
+            self.before.clone_from(&self.left);
+            for flow in &mut self.active {
                 let (from, to) = (flow.from as usize, flow.to as usize);
-                let (up, down) = (before[from][0], before[to][1]);
+                let (up, down) = (self.before[from][0], self.before[to][1]);
                 if full(up, self.up) || full(down, self.down) {
                     continue;
                 }
@@ -177,18 +185,17 @@ impl Lines {
                 self.left[from][0] -= more;
                 self.left[to][1] -= more;
             }
-            if sharing.is_empty() {
+            if round == ROUNDS {
                 return;
             }
-            for id in &self.active {
-                let flow = &self.flows[*id as usize];
+            self.sharing.fill([0.0; 2]);
+            for flow in &self.active {
                 let (from, to) = (flow.from as usize, flow.to as usize);
                 if !full(self.left[from][0], self.up) && !full(self.left[to][1], self.down) {
-                    sharing[from][0] += 1.0;
-                    sharing[to][1] += 1.0;
+                    self.sharing[from][0] += 1.0;
+                    self.sharing[to][1] += 1.0;
                 }
             }
-            self.sharing = sharing;
         }
     }
 }

@@ -57,29 +57,48 @@ struct Axis {
 }
 
 impl Axis {
-    /// An axis that holds all of these.
+    /// An axis that holds all of these and begins and ends at round numbers.
     fn over(values: impl Iterator<Item = f64> + Clone, span: f64) -> Axis {
         let least = values.clone().fold(f64::INFINITY, f64::min);
         let most = values.fold(0.0, f64::max);
-        let (least, most) = if least < most {
-            (least, most)
-        } else {
-            (1.0, 10.0)
+        if least > most {
+            return Axis {
+                least: 1.0,
+                most: 10.0,
+                span,
+            };
+        }
+        let around = Axis {
+            least: least / 10.0,
+            most: most * 10.0,
+            span,
         };
-        Axis { least, most, span }
+        let marks = around.marks();
+        let before = marks.iter().rev().find(|mark| **mark <= least * 1.001);
+        let after = marks.iter().find(|mark| **mark >= most * 0.999);
+        Axis {
+            least: before.copied().unwrap_or(least),
+            most: after.copied().unwrap_or(most),
+            span,
+        }
     }
 
     fn place(&self, value: f64) -> f64 {
         (value / self.least).ln() / (self.most / self.least).ln() * self.span
     }
 
-    /// The round numbers within it.
+    /// The round numbers within it, closer together if it is short.
     fn marks(&self) -> Vec<f64> {
+        let short = self.most / self.least < 10.0;
+        let times: &[u8] = match short {
+            true => &[1, 2, 3, 4, 5, 6, 7, 8, 9],
+            false => &[1, 2, 5],
+        };
         let mut marks = Vec::new();
         let mut power = 10f64.powf(self.least.log10().floor());
         while power <= self.most {
-            for times in [1.0, 2.0, 5.0] {
-                let mark = power * times;
+            for times in times {
+                let mark = power * f64::from(*times);
                 if mark >= self.least * 0.999 && mark <= self.most * 1.001 {
                     marks.push(mark);
                 }
