@@ -125,6 +125,7 @@ mod tests {
             safety: Safety::Nobody,
             passing_on: false,
             stopped: false,
+            one_person: false,
             problems: Vec::new(),
             created_at: 0,
         }
