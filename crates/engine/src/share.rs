@@ -367,8 +367,11 @@ impl Share {
                 if same && !std::mem::take(&mut self.lost) {
                     return;
                 }
-                self.manifest = Some(Arc::new(manifest));
-                self.swarm.unlist();
+                // Who came early waits for the first list; another one is for those
+                // who come back.
+                if self.manifest.replace(Arc::new(manifest)).is_some() {
+                    self.swarm.unlist();
+                }
                 let one_person = self.view.audience == Audience::OnePerson;
                 if let Err(error) = self.swarm.list(signed, Arc::new(shelf), one_person) {
                     let problem = Problem::state("offer the list", error);
