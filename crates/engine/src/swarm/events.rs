@@ -393,6 +393,8 @@ impl Swarm {
         self.fetch.left(key);
         if made && self.linked.get(&device) == Some(&key) {
             self.linked.remove(&device);
+            // A running search passes over who was linked when it began.
+            self.search = None;
             let now = self.now();
             self.membership.unlinked(device, now);
             self.people.gone(device);

@@ -5,7 +5,8 @@
 //! next and decides what it means. Decisions of the protocol are made in
 //! `proto`: which piece to ask of whom in `fetch`, whom to be linked with in
 //! `membership`. `member` is one link, `joining` how links come to be, `events`
-//! what is done about what they report, `people` and `copies` what is shown.
+//! what is done about what they report, `telling` what the others are told, `people`
+//! and `copies` what is shown.
 
 mod copies;
 mod events;
@@ -13,6 +14,7 @@ mod feed;
 mod joining;
 mod member;
 mod people;
+mod telling;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
@@ -24,12 +26,10 @@ use passalong_proto::invite::Invite;
 use passalong_proto::keys::{DeviceId, Role, ShareKey, stop_statement};
 use passalong_proto::knock::{DeviceName, Refusal, SessionId};
 use passalong_proto::manifest::{Manifest, ManifestError, SignedManifest};
-use passalong_proto::membership::{Action, Membership};
+use passalong_proto::membership::Membership;
 use passalong_proto::pieces::{PieceMap, PieceSet};
 use passalong_proto::serve::Violation;
-use passalong_proto::wire::{
-    Farewell, Message, PieceRef, REQUESTS_PER_MESSAGE, Signature, SourceProblem,
-};
+use passalong_proto::wire::{Farewell, Message, PieceRef, Signature, SourceProblem};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Interval};
@@ -41,7 +41,7 @@ use self::people::People;
 use crate::api::{CarrierView, CopiesView, DeviceView, PersonView, Problem, Route, Safety};
 use crate::board::Rate;
 use crate::context::Context;
-use crate::knocking::{Call, Knocking, Met};
+use crate::knocking::{Knocking, Met};
 use crate::peer::Control;
 use crate::post::{VISIT_QUEUE, Visit};
 use crate::source::Shelf;
@@ -56,8 +56,9 @@ const TICK: Duration = Duration::from_millis(100);
 const TELL_EVERY: u32 = 5;
 /// Ticks between two looks at who holds what.
 const COUNT_EVERY: u32 = 10;
-/// Nothing came for this long: others are looked for beside those who are linked.
-const STARVING: Duration = Duration::from_secs(5);
+/// Nothing came for this long, and nobody was found silent: others are looked for
+/// beside those who are linked.
+const STARVING: Duration = Duration::from_secs(20);
 /// Pause before knocking again after the last link broke.
 const AGAIN: Duration = Duration::from_millis(500);
 
@@ -775,128 +776,6 @@ impl Swarm {
         let own = self.context.post.addresses();
         let others = self.invite.addresses.iter().copied();
         Invite::new(self.invite.secret, own.into_iter().chain(others)).link()
-    }
-
-    /// Sends what is due and does what membership asks.
-    fn flush(&mut self) {
-        while let Some(event) = self.fetch.poll_event() {
-            self.happenings.push_back(Happening::Fetched(event));
-        }
-        let now = self.now();
-        let may = self.context.limits.allow(&mut self.budget);
-        let mut budget = if may { self.budget } else { 0 };
-        while let Some((key, message)) = self.fetch.poll(now, &mut budget) {
-            if let Some(Link {
-                made: Some(made), ..
-            }) = self.links.get(&key)
-            {
-                made.control.send(message);
-            }
-        }
-        if may {
-            self.budget = budget;
-        }
-    }
-
-    fn mingle(&mut self) {
-        let now = self.now();
-        while let Some(action) = self.membership.poll(now) {
-            match action {
-                Action::Gossip { to, members } => {
-                    if let Some(control) = self.control_of(&to) {
-                        control.send(Message::Members { members });
-                    }
-                }
-                Action::Drop { device } => self.dismiss_one(device, Farewell::Crowded),
-                Action::Connect {
-                    device,
-                    via,
-                    addresses,
-                } => {
-                    if self.links.len() >= MAX_LINKS || self.shunned.contains(&device) {
-                        self.membership.failed(device, now);
-                        continue;
-                    }
-                    let through = via.iter().filter_map(|via| self.control_of(via)).collect();
-                    let call = Call {
-                        device,
-                        addresses,
-                        through,
-                    };
-                    let member = self.member(device, DeviceName::new(""), None);
-                    let secret = self.invite.secret;
-                    self.tasks.spawn(joining::call(member, secret, call));
-                }
-            }
-        }
-    }
-
-    fn control_of(&self, device: &DeviceId) -> Option<Control> {
-        let key = self.linked.get(device)?;
-        let made = self.links.get(key)?.made.as_ref()?;
-        Some(made.control.clone())
-    }
-
-    fn ticked(&mut self) {
-        self.ticks = self.ticks.wrapping_add(1);
-        self.look();
-        self.tell_gained();
-        if self.ticks.is_multiple_of(TELL_EVERY) {
-            self.tell_progress();
-            self.tell_preparing();
-        }
-        if self.ticks.is_multiple_of(COUNT_EVERY) {
-            self.count();
-        }
-        self.people_tick();
-        self.mingle();
-        self.flush();
-    }
-
-    /// Tells the others which pieces are held since they were last told.
-    fn tell_gained(&mut self) {
-        let gained = std::mem::take(&mut self.gained);
-        for pieces in gained.chunks(REQUESTS_PER_MESSAGE) {
-            let message = Message::Holds {
-                pieces: pieces.to_vec(),
-            };
-            self.tell_everybody(&message, None);
-        }
-    }
-
-    fn tell_progress(&mut self) {
-        if self.accepted.is_none() {
-            return;
-        }
-        let bytes = self.fetch.progress().bytes;
-        let news = std::mem::replace(&mut self.told_bytes, bytes) != bytes;
-        let complete = self.complete;
-        for made in self.links.values_mut().filter_map(|l| l.made.as_mut()) {
-            if !made.told_accepted || made.told_complete {
-                continue;
-            }
-            if news || complete {
-                made.control.send(Message::Progress { bytes });
-            }
-            if complete {
-                made.told_complete = true;
-                made.control.send(Message::Complete);
-            }
-        }
-    }
-
-    fn tell_preparing(&self) {
-        if self.maker.is_none() || self.ready.borrow().is_some() {
-            return;
-        }
-        let (done_bytes, total_bytes) = self.preparing;
-        self.tell_everybody(
-            &Message::Preparing {
-                done_bytes,
-                total_bytes,
-            },
-            None,
-        );
     }
 }
 
