@@ -251,7 +251,7 @@ impl Peer {
                 role,
                 control: own.clone(),
                 calls,
-                inbound: sender,
+                inbound: sender.downgrade(),
                 heard,
                 lane,
                 lost: losing,

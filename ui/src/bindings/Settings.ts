@@ -45,4 +45,8 @@ paused: boolean,
 /**
  * Pass on what was received for as long as the app is open.
  */
-passOn: boolean, };
+passOn: boolean, 
+/**
+ * Give way to other traffic instead of being as fast as the path carries.
+ */
+background: boolean, };

@@ -50,7 +50,8 @@ pub(crate) struct Keeping {
     pub(crate) role: Role,
     pub(crate) control: Control,
     pub(crate) calls: mpsc::Receiver<Call>,
-    pub(crate) inbound: mpsc::Sender<Inbound>,
+    /// Does not keep the link's stream from ending.
+    pub(crate) inbound: mpsc::WeakSender<Inbound>,
     /// Where the last sign of the other side is noted.
     pub(crate) heard: Arc<Mutex<Instant>>,
     pub(crate) lane: watch::Sender<Option<QuicLane>>,
@@ -236,7 +237,11 @@ impl Keeping {
                         *heard.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
                         let inbound = inbound.clone();
                         async move {
-                            inbound.send(Inbound::Frame(frame, number)).await.is_ok()
+                            let frame = Inbound::Frame(frame, number);
+                            match inbound.upgrade() {
+                                Some(inbound) => inbound.send(frame).await.is_ok(),
+                                None => false,
+                            }
                         }
                     };
                     streams.spawn(receive(stream, confirmation, take));
