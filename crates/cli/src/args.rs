@@ -174,12 +174,17 @@ impl Global {
         let mut config = Config::new(self.data_dir()?);
         config.bind = self.bind.clone();
         config.lan = self.no_lan.then_some(false);
-        config.quic = !self.no_quic;
+        config.quic = self.quic();
         config.stun = chosen(&self.stun);
         config.turn = chosen(&self.turn);
         // A command does what it was asked, and nothing left over from another.
         config.resume = false;
         Ok(config)
+    }
+
+    /// Whether QUIC is to be used where it comes up.
+    pub(crate) fn quic(&self) -> bool {
+        !self.no_quic
     }
 
     /// The data folder, chosen or usual.

@@ -40,7 +40,7 @@ pub(crate) async fn run(
         Some(dir) => dir.clone(),
         None => global.data_dir()?,
     };
-    let ground = Ground::new(&parent).map_err(|error| disk(&parent, &error))?;
+    let ground = Ground::new(&parent, global.quic()).map_err(|error| disk(&parent, &error))?;
     let bytes = args.size * MEGABYTE;
     tokio::select! {
         measured = measure(&ground, args.files, bytes, output) => {
@@ -58,16 +58,17 @@ pub(crate) async fn run(
 /// Where it happens; gone when dropped.
 struct Ground {
     dir: TempDir,
+    quic: bool,
 }
 
 impl Ground {
-    fn new(parent: &Path) -> io::Result<Ground> {
+    fn new(parent: &Path, quic: bool) -> io::Result<Ground> {
         fs::create_dir_all(parent)?;
         let dir = tempfile::Builder::new()
             .prefix("bench-")
             .tempdir_in(parent)?;
         fs::create_dir(dir.path().join("out"))?;
-        Ok(Ground { dir })
+        Ok(Ground { dir, quic })
     }
 
     fn source(&self) -> PathBuf {
@@ -80,6 +81,7 @@ impl Ground {
 
     async fn engine(&self, name: &str) -> Result<Engine, Problem> {
         let mut config = Config::new(self.dir.path().join(name));
+        config.quic = self.quic;
         config.bind = vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];
         config.lan = Some(false);
         config.stun = Some(Vec::new());

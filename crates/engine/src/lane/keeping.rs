@@ -258,6 +258,8 @@ impl Keeping {
                     }
                 }
                 _ = look.tick() => {
+                    let path = connection.stats().path;
+                    tracing::debug!(lane = number, ?path, "a QUIC lane");
                     let path = self.handle.path().await;
                     if path.is_some_and(|(_, now)| now != remote) {
                         break None;

@@ -5,6 +5,7 @@
 //! [`passalong_proto::lanes`]; making and keeping the QUIC lane is the business of
 //! `keeping`. What comes in on either is a frame with the number of its lane.
 
+mod congestion;
 mod data;
 mod keeping;
 mod path;

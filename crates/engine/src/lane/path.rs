@@ -10,13 +10,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use quinn::congestion::{BbrConfig, CubicConfig};
+use quinn::congestion::CubicConfig;
 use quinn::udp;
 use quinn::{
     AsyncUdpSocket, Endpoint, EndpointConfig, MtuDiscoveryConfig, ServerConfig, TokioRuntime,
     TransportConfig, UdpPoller, VarInt,
 };
 
+use super::congestion::TolerantConfig;
 use crate::link::udp::{AsyncUdpSocket as _, EcnCodepoint, RecvMeta, Transmit};
 use crate::link::{SharedSocket, is_own};
 
@@ -48,7 +49,7 @@ pub(crate) enum Manner {
 pub(super) fn transport(remote: SocketAddr, manner: Manner) -> Arc<TransportConfig> {
     let mut config = TransportConfig::default();
     match manner {
-        Manner::Fast => config.congestion_controller_factory(Arc::new(BbrConfig::default())),
+        Manner::Fast => config.congestion_controller_factory(Arc::new(TolerantConfig::default())),
         Manner::Polite => config.congestion_controller_factory(Arc::new(CubicConfig::default())),
     };
     if is_own(remote.ip()) {
