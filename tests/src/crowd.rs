@@ -1,16 +1,8 @@
 //! Several people after one share.
 
-use passalong_engine::Engine;
-use passalong_engine::api::{PersonView, Presence, Selection, TransferState};
+use passalong_engine::api::{Id, PersonView, Presence};
 
-use crate::{Person, is_over};
-
-/// Sends no more than so many bytes a second from now on.
-pub async fn cap(engine: &Engine, bytes_a_second: u64) {
-    let mut settings = engine.snapshot().await.settings;
-    settings.upload_limit = Some(bytes_a_second);
-    engine.save_settings(settings).await.expect("settings");
-}
+use crate::Person;
 
 /// How many people are connected.
 pub fn connected(people: &[PersonView]) -> usize {
@@ -19,26 +11,8 @@ pub fn connected(people: &[PersonView]) -> usize {
 }
 
 /// Somebody who has opened an invite and looks at the list.
-pub async fn looking(name: &str, link: &str) -> (Person, String) {
+pub async fn looking(name: &str, link: &str) -> (Person, Id) {
     let person = Person::new(name).await;
-    let id = person.open(link).await.expect("an invite");
-    person
-        .transfer_until(&id, |t| t.state == TransferState::Offered)
-        .await;
+    let id = person.look(link).await;
     (person, id)
-}
-
-/// Accepts everything.
-pub async fn accept(person: &Person, id: &str) {
-    let accepted = person.engine.accept(id, Selection::All).await;
-    accepted.expect("accepted");
-}
-
-/// Waits until somebody has everything, and says how many seconds it took.
-pub async fn done(person: &Person, id: &str) -> f64 {
-    let transfer = person.transfer_until(id, |t| is_over(&t.state)).await;
-    match transfer.state {
-        TransferState::Done { seconds, .. } => seconds,
-        other => panic!("not done: {other:?}"),
-    }
 }

@@ -19,8 +19,10 @@ use tempfile::TempDir;
 use tokio::sync::broadcast::error::RecvError;
 
 pub mod crowd;
+pub mod meeting;
 pub mod offering;
 pub mod raw;
+mod talk;
 
 /// Longest wait for anything that should happen.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -133,16 +135,55 @@ impl Person {
         }
     }
 
-    /// Opens an invite, accepts everything and waits until all is here.
-    pub async fn get(&self, link: &str) -> TransferView {
+    /// Opens an invite and waits for the list.
+    pub async fn look(&self, link: &str) -> Id {
         let id = self.open(link).await.expect("an invite");
         self.transfer_until(&id, |t| t.state == TransferState::Offered)
             .await;
-        self.engine
-            .accept(&id, Selection::All)
-            .await
-            .expect("accepted");
+        id
+    }
+
+    /// Waits for the list and accepts everything.
+    pub async fn accept(&self, id: &str) {
+        self.transfer_until(id, |t| t.state == TransferState::Offered)
+            .await;
+        let accepted = self.engine.accept(id, Selection::All).await;
+        accepted.expect("accepted");
+    }
+
+    /// Opens an invite and accepts everything.
+    pub async fn begin(&self, link: &str) -> Id {
+        let id = self.open(link).await.expect("an invite");
+        self.accept(&id).await;
+        id
+    }
+
+    /// Opens an invite, accepts everything and waits until nothing more happens.
+    pub async fn get(&self, link: &str) -> TransferView {
+        let id = self.begin(link).await;
         self.transfer_until(&id, |t| is_over(&t.state)).await
+    }
+
+    /// Waits until more than so many bytes of a running transfer are here.
+    pub async fn receiving(&self, id: &str, more_than: u64) -> TransferView {
+        let receiving = |t: &TransferView| matches!(&t.state, TransferState::Receiving { progress } if progress.bytes > more_than);
+        self.transfer_until(id, receiving).await
+    }
+
+    /// Waits until a transfer is over and everything is here.
+    pub async fn done(&self, id: &str) -> TransferView {
+        let over = self.transfer_until(id, |t| is_over(&t.state)).await;
+        assert!(is_done(&over), "{:?}", over.state);
+        over
+    }
+
+    /// Waits until a transfer is over and has failed, and gives what went wrong.
+    pub async fn failed(&self, id: &str) -> Problem {
+        let over = self.transfer_until(id, |t| is_over(&t.state)).await;
+        match over.state {
+            TransferState::Failed { problem, .. } => problem,
+            other => panic!("not failed: {other:?}"),
+        }
     }
 
     /// Sends at most so many bytes a second from now on.
@@ -244,6 +285,11 @@ pub fn is_over(state: &TransferState) -> bool {
             | TransferState::Cancelled
             | TransferState::Failed { .. }
     )
+}
+
+/// Whether everything is here.
+pub fn is_done(transfer: &TransferView) -> bool {
+    matches!(transfer.state, TransferState::Done { .. })
 }
 
 /// Bytes that look random and are the same every time.

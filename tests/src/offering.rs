@@ -1,12 +1,14 @@
 //! A share without an engine: files in memory under names that need not be safe,
 //! in a list that is properly signed all the same.
 
+use passalong_engine::api::TransferView;
 use passalong_proto::invite::InviteSecret;
 use passalong_proto::keys::ShareKey;
 use passalong_proto::manifest::{EntryKind, SignedManifest};
 use passalong_proto::tree::{FileHasher, FileHashes, PIECE_LEN, PieceHash, piece_len};
 use passalong_proto::wire::{FRAME_DATA, HASHES_PER_MESSAGE, MANIFEST_PART, Message, PieceRef};
 
+use crate::Person;
 use crate::raw::RawLink;
 
 /// The edition of every list here.
@@ -113,6 +115,15 @@ impl Offering {
         }
     }
 
+    /// Serves somebody who accepts everything, until it has arrived.
+    pub async fn hand_over(&self, link: &RawLink, ben: &Person, id: &str) -> TransferView {
+        let (_, done) = tokio::join!(self.serve(link), async {
+            ben.accept(id).await;
+            ben.done(id).await
+        });
+        done
+    }
+
     /// Sends the hashes of a file's pieces.
     pub async fn send_hashes(&self, link: &RawLink, entry: u32) {
         for (index, part) in self.hashes(entry).chunks(HASHES_PER_MESSAGE).enumerate() {
@@ -135,17 +146,13 @@ pub async fn announce(link: &RawLink, signed: &SignedManifest) {
         one_person: false,
     })
     .await;
-    link.send(&Message::HoldsAll).await;
-    link.send(&Message::Unchoke).await;
+    link.offer_all().await;
 }
 
 /// Announces a list, and sends it once it is wanted.
 pub async fn list(link: &RawLink, signed: &SignedManifest) {
     announce(link, signed).await;
-    link.heard("the list to be asked for", |message| {
-        matches!(message, Message::WantManifest).then_some(())
-    })
-    .await;
+    link.list_wanted().await;
     parts(link, signed).await;
 }
 

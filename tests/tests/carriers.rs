@@ -3,8 +3,8 @@
 use std::net::UdpSocket;
 use std::process::{Child, Command, Stdio};
 
-use passalong_engine::api::{CarrierState, Opened, Route, Selection, TransferState, TurnServer};
-use passalong_tests::{Person, bytes};
+use passalong_engine::api::{CarrierState, Opened, Route, TransferState, TurnServer};
+use passalong_tests::{Person, bytes, is_done};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bare_code_is_enough_on_the_local_network() {
@@ -12,11 +12,7 @@ async fn a_bare_code_is_enough_on_the_local_network() {
     let ben = Person::with("Ben", |config| config.lan = Some(true)).await;
     let share = ana.share(&[ana.write("a.bin", &bytes(1, 100_000))]).await;
     let done = ben.get(&share.code).await;
-    assert!(
-        matches!(done.state, TransferState::Done { .. }),
-        "{:?}",
-        done.state
-    );
+    assert!(is_done(&done), "{:?}", done.state);
     assert!(std::fs::read(ben.downloads().join("a.bin")).expect("a file") == bytes(1, 100_000));
 }
 
@@ -56,14 +52,8 @@ async fn a_code_that_finds_nobody_meets_by_reply_code() {
         panic!("{opened:?}")
     };
     assert_eq!((for_share, from.name.as_str()), (share.id.clone(), "Ben"));
-    ben.transfer_until(&id, |t| t.state == TransferState::Offered)
-        .await;
-    ben.engine
-        .accept(&id, Selection::All)
-        .await
-        .expect("accepted");
-    ben.transfer_until(&id, |t| matches!(t.state, TransferState::Done { .. }))
-        .await;
+    ben.accept(&id).await;
+    ben.done(&id).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -184,12 +174,8 @@ async fn two_who_tell_no_addresses_meet_through_a_turn_server() {
         .transfer_until(&id, |t| t.state == TransferState::Offered)
         .await;
     assert_eq!(offered.route, Some(Route::Relayed));
-    ben.engine
-        .accept(&id, Selection::All)
-        .await
-        .expect("accepted");
-    ben.transfer_until(&id, |t| matches!(t.state, TransferState::Done { .. }))
-        .await;
+    ben.accept(&id).await;
+    ben.done(&id).await;
     assert!(std::fs::read(ben.downloads().join("a.bin")).expect("a file") == bytes(1, 3_000_000));
 }
 
@@ -211,9 +197,5 @@ async fn a_stun_server_that_answers_is_used_and_one_that_does_not_is_no_hindranc
     );
     let share = ana.share(&[ana.write("a.txt", b"hello")]).await;
     let done = ben.get(&share.link).await;
-    assert!(
-        matches!(done.state, TransferState::Done { .. }),
-        "{:?}",
-        done.state
-    );
+    assert!(is_done(&done), "{:?}", done.state);
 }

@@ -4,8 +4,9 @@
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
+use std::path::PathBuf;
 
-use passalong_engine::api::{ProblemCode, Selection, TransferState};
+use passalong_engine::api::{ProblemCode, Selection, ShareView, TransferState};
 use passalong_tests::{Person, bytes, is_over, tree};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -127,17 +128,12 @@ async fn a_choice_brings_only_what_was_chosen() {
 async fn a_missing_or_unfit_destination_is_told_with_a_remedy_and_can_be_mended() {
     let (ana, ben) = (Person::new("Ana").await, Person::new("Ben").await);
     let share = ana.share(&[ana.write("a.txt", b"hello")]).await;
-    let id = ben.open(&share.link).await.expect("an invite");
-    ben.transfer_until(&id, |t| t.state == TransferState::Offered)
-        .await;
+    let id = ben.look(&share.link).await;
     ben.engine
         .set_destination(&id, ben.path("nowhere"))
         .await
         .expect("set");
-    ben.engine
-        .accept(&id, Selection::All)
-        .await
-        .expect("accepted");
+    ben.accept(&id).await;
     let failed = ben.transfer_until(&id, |t| is_over(&t.state)).await;
     let TransferState::Failed {
         problem,
@@ -163,28 +159,13 @@ async fn shares_come_back_under_the_same_code_and_downloads_go_on_where_they_wer
     let (ana, ben) = (Person::new("Ana").await, Person::new("Ben").await);
     let path = ana.write("big.bin", &bytes(7, 300 << 20));
     let share = ana.share(std::slice::from_ref(&path)).await;
-    let id = ben.open(&share.link).await.expect("an invite");
-    ben.transfer_until(&id, |t| t.state == TransferState::Offered)
-        .await;
-    ben.engine
-        .accept(&id, Selection::All)
-        .await
-        .expect("accepted");
-    ben.transfer_until(
-        &id,
-        |t| matches!(&t.state, TransferState::Receiving { progress } if progress.bytes > 20 << 20),
-    )
-    .await;
+    let id = ben.begin(&share.link).await;
+    ben.receiving(&id, 20 << 20).await;
     let (ana, ben) = (ana.restart().await, ben.restart().await);
     assert!(!ben.downloads().join("big.bin").exists());
     let again = ana.share(std::slice::from_ref(&path)).await;
     assert_eq!(again.code, share.code);
-    let first = ben
-        .transfer_until(
-            &id,
-            |t| matches!(&t.state, TransferState::Receiving { progress } if progress.bytes > 0),
-        )
-        .await;
+    let first = ben.receiving(&id, 0).await;
     let TransferState::Receiving { progress } = first.state else {
         panic!("{:?}", first.state)
     };
@@ -198,32 +179,35 @@ async fn shares_come_back_under_the_same_code_and_downloads_go_on_where_they_wer
     assert!(fs::read(ben.downloads().join("big.bin")).expect("a file") == bytes(7, 300 << 20));
 }
 
+/// Ana changes her only file, comes back and shares it again under the same code.
+async fn shared_anew(ana: Person, share: &ShareView, path: PathBuf) -> (Person, ShareView) {
+    fs::write(&path, b"second thoughts").expect("changed");
+    let ana = ana.restart().await;
+    let again = ana.share(&[path]).await;
+    assert_eq!(again.code, share.code);
+    (ana, again)
+}
+
+/// Ben is offered the changed file, accepts it and has it.
+async fn gets_it_anew(ben: &Person, id: &str) {
+    ben.transfer_until(id, |t| t.state == TransferState::Offered && t.bytes == 15)
+        .await;
+    ben.accept(id).await;
+    ben.done(id).await;
+    let here = fs::read(ben.downloads().join("note.txt")).expect("a file");
+    assert_eq!(here, b"second thoughts");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn files_that_were_changed_and_shared_again_are_offered_anew() {
     let (ana, ben) = (Person::new("Ana").await, Person::new("Ben").await);
     let path = ana.write("note.txt", b"first");
     let share = ana.share(std::slice::from_ref(&path)).await;
-    let id = ben.open(&share.link).await.expect("an invite");
-    ben.transfer_until(&id, |t| t.state == TransferState::Offered)
-        .await;
-    fs::write(&path, b"second thoughts").expect("changed");
-    let ana = ana.restart().await;
-    let again = ana.share(std::slice::from_ref(&path)).await;
-    assert_eq!(again.code, share.code);
+    let id = ben.look(&share.link).await;
+    let (_ana, again) = shared_anew(ana, &share, path).await;
     ben.open(&again.link).await.expect("the new address");
     // Nothing was chosen yet, so the new list takes the place of the old one.
-    ben.transfer_until(&id, |t| t.state == TransferState::Offered && t.bytes == 15)
-        .await;
-    ben.engine
-        .accept(&id, Selection::All)
-        .await
-        .expect("accepted");
-    ben.transfer_until(&id, |t| matches!(t.state, TransferState::Done { .. }))
-        .await;
-    assert_eq!(
-        fs::read(ben.downloads().join("note.txt")).expect("a file"),
-        b"second thoughts"
-    );
+    gets_it_anew(&ben, &id).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -232,39 +216,16 @@ async fn files_that_change_after_they_were_chosen_are_told_and_offered_anew() {
     let path = ana.write("note.txt", b"first");
     let share = ana.share(std::slice::from_ref(&path)).await;
     ana.engine.pause(&share.id).await.expect("paused");
-    let id = ben.open(&share.link).await.expect("an invite");
-    ben.transfer_until(&id, |t| t.state == TransferState::Offered)
-        .await;
-    ben.engine
-        .accept(&id, Selection::All)
-        .await
-        .expect("accepted");
+    let id = ben.begin(&share.link).await;
     ana.share_until(&share.id, |s| s.people.iter().any(|p| p.total == 5))
         .await;
-    fs::write(&path, b"second thoughts").expect("changed");
-    let ana = ana.restart().await;
-    let again = ana.share(std::slice::from_ref(&path)).await;
-    assert_eq!(again.code, share.code);
+    let (ana, again) = shared_anew(ana, &share, path).await;
     ana.engine.resume(&again.id).await.expect("resumed");
     ben.open(&again.link).await.expect("the new address");
-    let failed = ben.transfer_until(&id, |t| is_over(&t.state)).await;
-    let TransferState::Failed { problem, .. } = failed.state else {
-        panic!("{:?}", failed.state)
-    };
+    let problem = ben.failed(&id).await;
     assert_eq!(problem.code, ProblemCode::Stopped, "{problem:?}");
     ben.engine.retry(&id).await.expect("tried again");
-    ben.transfer_until(&id, |t| t.state == TransferState::Offered && t.bytes == 15)
-        .await;
-    ben.engine
-        .accept(&id, Selection::All)
-        .await
-        .expect("accepted");
-    ben.transfer_until(&id, |t| matches!(t.state, TransferState::Done { .. }))
-        .await;
-    assert_eq!(
-        fs::read(ben.downloads().join("note.txt")).expect("a file"),
-        b"second thoughts"
-    );
+    gets_it_anew(&ben, &id).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -273,18 +234,8 @@ async fn removing_the_row_of_a_failed_transfer_removes_what_is_unfinished() {
     let share = ana
         .share(&[ana.write("big.bin", &bytes(3, 200 << 20))])
         .await;
-    let id = ben.open(&share.link).await.expect("an invite");
-    ben.transfer_until(&id, |t| t.state == TransferState::Offered)
-        .await;
-    ben.engine
-        .accept(&id, Selection::All)
-        .await
-        .expect("accepted");
-    ben.transfer_until(
-        &id,
-        |t| matches!(&t.state, TransferState::Receiving { progress } if progress.bytes > 0),
-    )
-    .await;
+    let id = ben.begin(&share.link).await;
+    ben.receiving(&id, 0).await;
     ana.engine.stop_share(&share.id).await.expect("stopped");
     ben.transfer_until(&id, |t| matches!(t.state, TransferState::Failed { .. }))
         .await;

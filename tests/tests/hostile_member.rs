@@ -4,21 +4,21 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::time::Duration;
 
 use passalong_engine::api::{
-    Id, PersonState, Presence, ProblemCode, Selection, ShareState, ShareView, TransferState,
-    TransferView,
+    Id, PersonState, Presence, ProblemCode, ShareState, ShareView, TransferState, TransferView,
 };
+use passalong_proto::invite::{Invite, InviteSecret};
 use passalong_proto::keys::{DeviceKey, ShareKey, stop_statement};
 use passalong_proto::knock::{DeviceName, SessionId};
 use passalong_proto::wire::{
     Farewell, MAX_OUTSTANDING, MEMBERS_PER_MESSAGE, Member, Message, PieceRef,
     REQUESTS_PER_MESSAGE, SourceProblem,
 };
-use passalong_tests::offering::{Offering, parts};
+use passalong_tests::meeting::Meeting;
+use passalong_tests::offering::parts;
 use passalong_tests::raw::{RawLink, RawPeer, dead_offer};
-use passalong_tests::{Person, bytes, is_over, tree};
+use passalong_tests::{Person, bytes, is_done, is_over, tree};
 
 const LENGTH: usize = 12 << 20;
 
@@ -39,11 +39,7 @@ impl Scene {
         let (ana, ben) = (Person::new("Ana").await, Person::new("Ben").await);
         let share = ana.share(&[ana.write("big.bin", &bytes(1, LENGTH))]).await;
         ana.engine.pause(&share.id).await.expect("paused");
-        let id = ben.open(&share.link).await.expect("an invite");
-        ben.transfer_until(&id, |t| t.state == TransferState::Offered)
-            .await;
-        let accepted = ben.engine.accept(&id, Selection::All).await;
-        accepted.expect("accepted");
+        let id = ben.begin(&share.link).await;
         let begun = |t: &TransferView| {
             matches!(
                 t.state,
@@ -54,9 +50,7 @@ impl Scene {
         let mallory = RawPeer::new(77).await;
         let link = mallory.knock(&begun.link).await;
         link.greet().await;
-        let listed =
-            |message: &Message| matches!(message, Message::Listed { .. }).then(|| message.clone());
-        let listed = link.heard("Ben's list", listed).await;
+        let listed = link.listed().await;
         Scene {
             ana,
             ben,
@@ -93,76 +87,44 @@ impl Scene {
 
     /// Ben shows the peer out.
     async fn is_shown_out(&self, what: &str) {
-        let parting = self.link.parting().await;
-        assert!(
-            matches!(parting, None | Some(Farewell::Protocol)),
-            "{what}: {parting:?}"
-        );
+        self.link.is_shown_out(what).await;
     }
 }
 
-/// Gives signs of life, and nothing else.
-async fn seem_alive(link: &RawLink) {
-    let mut pause = tokio::time::interval(Duration::from_secs(1));
-    loop {
-        pause.tick().await;
-        link.send(&Message::Alive).await;
-    }
-}
-
-async fn requested(link: &RawLink) -> Vec<PieceRef> {
-    let asked = |message: &Message| match message {
-        Message::Request { pieces } => Some(pieces.clone()),
-        _ => None,
-    };
-    link.heard("pieces to be asked for", asked).await
+/// The secret that a share's invite carries.
+fn secret_of(share: &ShareView) -> InviteSecret {
+    Invite::parse(&share.link).expect("an invite").secret
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_somebody_claims_and_does_not_send_comes_from_the_others() {
     let scene = Scene::begin().await;
     scene.take_part().await;
-    scene.link.send(&Message::HoldsAll).await;
-    scene.link.send(&Message::Unchoke).await;
-    let asked = requested(&scene.link).await;
+    scene.link.offer_all().await;
+    let asked = scene.link.requested().await;
     assert!(!asked.is_empty());
-    tokio::select! {
-        () = seem_alive(&scene.link) => {}
-        () = scene.all_is_well("claimed, not sent") => {}
-    }
+    let well = scene.all_is_well("claimed, not sent");
+    scene.link.alive_while(well).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn alone_somebody_who_sends_nothing_stalls_the_transfer_and_nothing_hangs() {
     let ben = Person::new("Ben").await;
-    let (mallory, offering) = (
-        RawPeer::new(1).await,
-        Offering::new(1, &[("big.bin", bytes(1, 3 << 20))]),
-    );
-    let secret = offering.secret();
-    let id = ben.open(&mallory.link_to(secret)).await.expect("an invite");
-    let link = mallory.answer(&secret).await;
-    link.greet().await;
-    offering.list(&link).await;
-    ben.transfer_until(&id, |t| t.state == TransferState::Offered)
-        .await;
-    let accepted = ben.engine.accept(&id, Selection::All).await;
-    accepted.expect("accepted");
+    let files = [("big.bin", bytes(1, 3 << 20))];
+    let meeting = Meeting::accepted(&ben, 1, &files).await;
+    let id = &meeting.id;
     let stalled = ben.transfer_until(
-        &id,
+        id,
         |t| matches!(t.state, TransferState::Stalled { seconds, .. } if seconds >= 3),
     );
-    let stalled = tokio::select! {
-        () = seem_alive(&link) => unreachable!(),
-        stalled = stalled => stalled,
-    };
+    let stalled = meeting.link.alive_while(stalled).await;
     assert!(stalled.route.is_some(), "the link is up all the same");
     let TransferState::Stalled { progress, .. } = stalled.state else {
         unreachable!()
     };
     assert_eq!((progress.bytes, progress.total), (0, 3 << 20));
-    ben.engine.cancel(&id).await.expect("cancelled");
-    ben.transfer_until(&id, |t| t.state == TransferState::Cancelled)
+    ben.engine.cancel(id).await.expect("cancelled");
+    ben.transfer_until(id, |t| t.state == TransferState::Cancelled)
         .await;
     assert_eq!(tree(&ben.downloads()).len(), 0);
 }
@@ -195,16 +157,11 @@ async fn claims_of_pieces_that_do_not_exist_end_the_link_and_the_transfer_goes_o
 #[tokio::test(flavor = "multi_thread")]
 async fn claims_that_come_before_the_list_are_judged_by_the_list() {
     let ben = Person::new("Ben").await;
-    let (mallory, offering) = (
-        RawPeer::new(1).await,
-        Offering::new(1, &[("a.txt", b"hello".to_vec())]),
-    );
-    let secret = offering.secret();
-    let id = ben.open(&mallory.link_to(secret)).await.expect("an invite");
-    let link = mallory.answer(&secret).await;
-    link.greet().await;
+    let files = [("a.txt", b"hello".to_vec())];
+    let meeting = Meeting::new(&ben, 1, &files).await;
+    let link = &meeting.link;
     let pieces = vec![0, 5_000_000];
-    let signed = offering.signed();
+    let signed = meeting.offering.signed();
     link.send(&Message::Holds { pieces }).await;
     link.send(&Message::Listed {
         hash: *blake3::hash(&signed.bytes).as_bytes(),
@@ -212,16 +169,10 @@ async fn claims_that_come_before_the_list_are_judged_by_the_list() {
         one_person: false,
     })
     .await;
-    link.heard("the list to be asked for", |message| {
-        matches!(message, Message::WantManifest).then_some(())
-    })
-    .await;
-    parts(&link, &signed).await;
+    link.list_wanted().await;
+    parts(link, &signed).await;
     link.send(&Message::Unchoke).await;
-    let over = ben.transfer_until(&id, |t| is_over(&t.state)).await;
-    let TransferState::Failed { problem, .. } = over.state else {
-        panic!("{:?}", over.state)
-    };
+    let problem = ben.failed(&meeting.id).await;
     assert_eq!(problem.code, ProblemCode::Corrupt, "{problem:?}");
 }
 
@@ -243,8 +194,7 @@ async fn a_forged_stop_stops_nothing() {
     let other = ShareKey::from_seed([5; 32]);
     for case in 1..=3 {
         let scene = Scene::begin().await;
-        let secret = passalong_proto::invite::Invite::parse(&scene.share.link);
-        let secret = secret.expect("an invite").secret;
+        let secret = secret_of(&scene.share);
         let signed = |statement: &[u8]| Message::Stopped {
             public_key: other.public(),
             signature: other.sign(statement).into(),
@@ -264,11 +214,7 @@ async fn a_forged_stop_stops_nothing() {
         let link = RawPeer::new(78).await.knock(&scene.share.link).await;
         link.greet().await;
         link.send(&forged).await;
-        let parting = link.parting().await;
-        assert!(
-            matches!(parting, None | Some(Farewell::Protocol)),
-            "stop {case}: {parting:?}"
-        );
+        link.is_shown_out(&format!("stop {case}")).await;
         scene.all_is_well(&format!("stop {case}")).await;
     }
 }
@@ -314,18 +260,15 @@ async fn whoever_claims_to_be_the_sharer_and_is_not_is_shown_out() {
 async fn only_the_sharer_can_withhold_a_file() {
     let scene = Scene::begin().await;
     scene.take_part().await;
-    scene.link.send(&Message::HoldsAll).await;
-    scene.link.send(&Message::Unchoke).await;
-    requested(&scene.link).await;
+    scene.link.offer_all().await;
+    scene.link.requested().await;
     let (entry, reason) = (0, SourceProblem::Vanished);
     scene
         .link
         .send(&Message::Unavailable { entry, reason })
         .await;
-    tokio::select! {
-        () = seem_alive(&scene.link) => {}
-        () = scene.all_is_well("withheld by another") => {}
-    }
+    let well = scene.all_is_well("withheld by another");
+    scene.link.alive_while(well).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -343,20 +286,13 @@ async fn floods_of_requests_and_wishes_end_the_link_and_leave_the_share_as_it_wa
     for (seed, (what, flood)) in (1..).zip(floods) {
         let link = RawPeer::new(seed).await.knock(&share.link).await;
         link.greet().await;
-        link.heard("a list", |message| {
-            matches!(message, Message::Listed { .. }).then_some(())
-        })
-        .await;
+        link.listed().await;
         let (files, bytes) = (share.files, share.bytes);
         link.send(&Message::Accept { files, bytes }).await;
         for message in &flood {
             link.send(message).await;
         }
-        let parting = link.parting().await;
-        assert!(
-            matches!(parting, None | Some(Farewell::Protocol)),
-            "{what}: {parting:?}"
-        );
+        link.is_shown_out(what).await;
     }
     ana.share_until(&share.id, |share| {
         share.people.len() == 2
@@ -367,11 +303,7 @@ async fn floods_of_requests_and_wishes_end_the_link_and_leave_the_share_as_it_wa
     })
     .await;
     let done = Person::new("Ben").await.get(&share.link).await;
-    assert!(
-        matches!(done.state, TransferState::Done { .. }),
-        "{:?}",
-        done.state
-    );
+    assert!(is_done(&done), "{:?}", done.state);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -383,16 +315,11 @@ async fn floods_to_be_passed_on_are_cut_and_none_goes_back_to_its_sender() {
     let heard = target.knock(&share.link).await;
     for link in [&link, &heard] {
         link.greet().await;
-        link.heard("a list", |message| {
-            matches!(message, Message::Listed { .. }).then_some(())
-        })
-        .await;
+        link.listed().await;
     }
     let (files, bytes) = (share.files, share.bytes);
     link.send(&Message::Accept { files, bytes }).await;
-    let secret = passalong_proto::invite::Invite::parse(&share.link);
-    let secret = secret.expect("an invite").secret;
-    let (sealed, _) = mallory.seal(&secret, [9; 16], dead_offer());
+    let (sealed, _) = mallory.seal(&secret_of(&share), [9; 16], dead_offer());
     let forward = |to| Message::Forward {
         to,
         sealed: sealed.clone(),
@@ -466,24 +393,16 @@ async fn thousands_of_made_up_members_are_bounded_and_real_ones_still_found() {
         scene.link.send(&made_up(1 + number * count, count)).await;
     }
     let cleo = Person::new("Cleo").await;
-    let id = cleo.open(&scene.share.link).await.expect("an invite");
-    cleo.transfer_until(&id, |t| t.state == TransferState::Offered)
-        .await;
-    let accepted = cleo.engine.accept(&id, Selection::All).await;
-    accepted.expect("accepted");
+    let id = cleo.begin(&scene.share.link).await;
     let met = scene.ben.transfer_until(&scene.id, |t| {
         t.people
             .iter()
             .any(|person| person.device.name == "Cleo" && person.presence == Presence::Connected)
     });
-    let met = tokio::select! {
-        () = seem_alive(&scene.link) => unreachable!(),
-        met = met => met,
-    };
+    let met = scene.link.alive_while(met).await;
     assert!(met.people.len() <= 500, "{} are shown", met.people.len());
     scene.all_is_well("made-up members").await;
-    cleo.transfer_until(&id, |t| matches!(t.state, TransferState::Done { .. }))
-        .await;
+    cleo.done(&id).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -508,8 +427,7 @@ async fn too_long_a_list_of_members_or_of_pieces_ends_the_link() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_knock_in_anothers_name_is_not_answered_by_way_of_a_member() {
     let scene = Scene::begin().await;
-    let secret = passalong_proto::invite::Invite::parse(&scene.share.link);
-    let secret = secret.expect("an invite").secret;
+    let secret = secret_of(&scene.share);
     let session = SessionId([8; 16]);
     let (sealed, _) = scene.mallory.seal(&secret, session.0, dead_offer());
     let from = DeviceKey::from_seed([44; 32]).public();

@@ -11,17 +11,14 @@ use passalong_proto::knock::{Answer, KNOCK_BYTE, KNOCK_VERSION, MAX_DATAGRAM};
 use passalong_proto::manifest::Manifest;
 use passalong_proto::tree::PieceHash;
 use passalong_proto::wire::{
-    Farewell, MAX_OUTSTANDING, Message, PieceRef, REQUESTS_PER_MESSAGE, SourceProblem,
+    MAX_OUTSTANDING, Message, PieceRef, REQUESTS_PER_MESSAGE, SourceProblem,
 };
 use passalong_tests::raw::{RawLink, RawPeer, dead_offer};
-use passalong_tests::{Person, bytes, tree};
+use passalong_tests::{Person, bytes, is_done, tree};
 
 /// Asks for the list once it is told of, and reads it.
-async fn listed(link: &RawLink) -> Manifest {
-    link.heard("a list", |message| {
-        matches!(message, Message::Listed { .. }).then_some(())
-    })
-    .await;
+async fn list(link: &RawLink) -> Manifest {
+    link.listed().await;
     link.send(&Message::WantManifest).await;
     let (mut length, mut encoded) = (usize::MAX, Vec::new());
     while encoded.len() < length {
@@ -38,7 +35,7 @@ async fn listed(link: &RawLink) -> Manifest {
 async fn visit(share: &ShareView, seed: u8) -> RawLink {
     let link = RawPeer::new(seed).await.knock(&share.link).await;
     link.greet().await;
-    listed(&link).await;
+    list(&link).await;
     link
 }
 
@@ -69,11 +66,7 @@ fn request(entry: u32, pieces: impl IntoIterator<Item = u32>) -> Message {
 
 /// The visitor is told that it broke the protocol, or just left, and shown as lost.
 async fn is_shown_out(ana: &Person, share: &ShareView, link: &RawLink, what: &str) {
-    let parting = link.parting().await;
-    assert!(
-        matches!(parting, None | Some(Farewell::Protocol)),
-        "{what}: {parting:?}"
-    );
+    link.is_shown_out(what).await;
     ana.share_until(&share.id, |share| {
         share
             .people
@@ -323,15 +316,6 @@ fn memory() -> u64 {
     kib.expect("a number") * 1024
 }
 
-/// Gives signs of life, and nothing else.
-async fn seem_alive(link: &RawLink) {
-    let mut pause = tokio::time::interval(Duration::from_secs(1));
-    loop {
-        pause.tick().await;
-        link.send(&Message::Alive).await;
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_asks_and_never_reads_costs_little_and_holds_up_nobody() {
     const SIZE: u64 = 512 << 20;
@@ -345,10 +329,7 @@ async fn whoever_asks_and_never_reads_costs_little_and_holds_up_nobody() {
     let small = ana
         .share(&[ana.write("small.bin", &bytes(1, 40 << 20))])
         .await;
-    tokio::select! {
-        () = seem_alive(&link) => {}
-        () = is_well(&small) => {}
-    }
+    link.alive_while(is_well(&small)).await;
     let grown = memory().saturating_sub(before);
     assert!(grown < SIZE / 2, "{grown} bytes more are held");
     let shown = ana.share_until(&share.id, |_| true).await;
@@ -362,10 +343,7 @@ async fn whoever_asks_and_never_reads_costs_little_and_holds_up_nobody() {
     let lost = ana.share_until(&share.id, |share| {
         share.people[0].state == PersonState::Lost
     });
-    tokio::select! {
-        () = seem_alive(&link) => {}
-        _ = lost => {}
-    }
+    link.alive_while(lost).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -382,11 +360,7 @@ async fn whoever_vanishes_in_the_middle_is_lost_and_the_others_go_on() {
     })
     .await;
     let (done, ()) = tokio::join!(ben.get(&share.link), link.close());
-    assert!(
-        matches!(done.state, TransferState::Done { .. }),
-        "{:?}",
-        done.state
-    );
+    assert!(is_done(&done), "{:?}", done.state);
     assert_eq!(tree(&ben.downloads())["big.bin"].as_ref(), Some(&content));
     let shown = ana
         .share_until(&share.id, |share| {

@@ -5,105 +5,14 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use passalong_engine::api::{Id, ProblemCode, Selection, ShareState, TransferState, TransferView};
+use passalong_engine::api::{ProblemCode, ShareState, TransferState, TransferView};
 use passalong_proto::keys::{DeviceKey, ShareKey};
 use passalong_proto::manifest::{MAX_MANIFEST_BYTES, SignedManifest};
 use passalong_proto::tree::{PIECE_LEN, PieceHash};
 use passalong_proto::wire::{FRAME_DATA, Farewell, Message, PieceRef, SourceProblem};
-use passalong_tests::offering::{Offering, announce, list, send_piece};
-use passalong_tests::raw::{RawLink, RawPeer};
-use passalong_tests::{Person, bytes, is_over, tree};
-
-/// Somebody who opened the invite of a hostile sharer.
-struct Meeting {
-    mallory: RawPeer,
-    offering: Offering,
-    id: Id,
-    link: RawLink,
-}
-
-/// Opens a share of these files that a raw peer offers; hello was said.
-async fn meet(ben: &Person, seed: u8, files: &[(&str, Vec<u8>)]) -> Meeting {
-    let (mallory, offering) = (RawPeer::new(seed).await, Offering::new(seed, files));
-    let invite = mallory.link_to(offering.secret());
-    let id = ben.open(&invite).await.expect("an invite");
-    let link = mallory.answer(&offering.secret()).await;
-    link.greet().await;
-    Meeting {
-        mallory,
-        offering,
-        id,
-        link,
-    }
-}
-
-/// The same, and everything in the list was accepted.
-async fn meet_and_accept(ben: &Person, seed: u8, files: &[(&str, Vec<u8>)]) -> Meeting {
-    let meeting = meet(ben, seed, files).await;
-    meeting.offering.list(&meeting.link).await;
-    accept(ben, &meeting.id).await;
-    meeting
-}
-
-async fn accept(ben: &Person, id: &str) {
-    ben.transfer_until(id, |t| t.state == TransferState::Offered)
-        .await;
-    let accepted = ben.engine.accept(id, Selection::All).await;
-    accepted.expect("accepted");
-}
-
-/// Reads until the list is asked for.
-async fn list_requested(link: &RawLink) {
-    link.heard("the list to be asked for", |message| {
-        matches!(message, Message::WantManifest).then_some(())
-    })
-    .await;
-}
-
-/// Reads until the hashes of the first file are asked for.
-async fn hashes_requested(link: &RawLink) {
-    link.heard("hashes to be asked for", |message| {
-        matches!(message, Message::WantHashes { entry: 0 }).then_some(())
-    })
-    .await;
-}
-
-/// Reads until pieces are asked for.
-async fn requested(link: &RawLink) -> Vec<PieceRef> {
-    let asked = |message: &Message| match message {
-        Message::Request { pieces } => Some(pieces.clone()),
-        _ => None,
-    };
-    link.heard("pieces to be asked for", asked).await
-}
-
-impl Meeting {
-    /// The transfer has failed because of what was sent, and the sharer was told.
-    async fn is_found_out(&self, ben: &Person, what: &str) -> TransferView {
-        self.is_found_out_as(ben, what, &[Farewell::Protocol]).await
-    }
-
-    /// The same, for what has a farewell of its own.
-    async fn is_found_out_as(
-        &self,
-        ben: &Person,
-        what: &str,
-        farewells: &[Farewell],
-    ) -> TransferView {
-        let over = ben.transfer_until(&self.id, |t| is_over(&t.state)).await;
-        let TransferState::Failed { problem, .. } = &over.state else {
-            panic!("{what}: {:?}", over.state)
-        };
-        assert_eq!(problem.code, ProblemCode::Corrupt, "{what}: {problem:?}");
-        assert!(!problem.remedy.is_empty());
-        let parting = self.link.parting().await;
-        assert!(
-            parting.is_none_or(|parting| farewells.contains(&parting)),
-            "{what}: {parting:?}"
-        );
-        over
-    }
-}
+use passalong_tests::meeting::{Meeting, lured};
+use passalong_tests::offering::{announce, list, send_piece};
+use passalong_tests::{Person, bytes, is_done, is_over, tree};
 
 /// What is in Downloads under a final name.
 fn arrived(ben: &Person) -> BTreeSet<String> {
@@ -123,20 +32,12 @@ async fn is_unharmed(ben: &Person) {
     let ana = Person::new("Ana").await;
     let share = ana.share(&[ana.write("honest.txt", b"honest")]).await;
     let done = ben.get(&share.link).await;
-    assert!(
-        matches!(done.state, TransferState::Done { .. }),
-        "{:?}",
-        done.state
-    );
+    assert!(is_done(&done), "{:?}", done.state);
     assert_eq!(arrived(ben), BTreeSet::from(["honest.txt".to_owned()]));
     let back = ben.share(&[ben.downloads().join("honest.txt")]).await;
     assert_eq!(back.state, ShareState::Ready);
     let done = ana.get(&back.link).await;
-    assert!(
-        matches!(done.state, TransferState::Done { .. }),
-        "{:?}",
-        done.state
-    );
+    assert!(is_done(&done), "{:?}", done.state);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -145,7 +46,7 @@ async fn lists_that_another_key_signed_are_refused() {
     let files = [("a.txt", b"hello".to_vec())];
     let mallory = ShareKey::from_seed([99; 32]);
     for seed in 1..=3 {
-        let meeting = meet(&ben, seed, &files).await;
+        let meeting = Meeting::new(&ben, seed, &files).await;
         let (own, forged) = (
             meeting.offering.signed(),
             meeting.offering.signed_by(&mallory),
@@ -193,7 +94,7 @@ async fn names_that_lead_elsewhere_are_refused_though_they_are_signed() {
     ];
     for (seed, name) in (1..).zip(names) {
         let files = [("fine.txt", b"fine".to_vec()), (name, b"stolen".to_vec())];
-        let meeting = meet(&ben, seed, &files).await;
+        let meeting = Meeting::new(&ben, seed, &files).await;
         meeting.offering.list(&meeting.link).await;
         meeting.is_found_out(&ben, &format!("{name:?}")).await;
     }
@@ -211,13 +112,10 @@ async fn names_that_are_the_same_on_some_disks_all_arrive() {
         ("same.txt", b"first".to_vec()),
         ("same.txt", b"second".to_vec()),
     ];
-    let meeting = meet(&ben, 1, &files).await;
+    let meeting = Meeting::new(&ben, 1, &files).await;
     meeting.link.close().await;
     let again = meeting.mallory.answer(&meeting.offering.secret()).await;
-    let (_, done) = tokio::join!(meeting.offering.serve(&again), async {
-        accept(&ben, &meeting.id).await;
-        ben.transfer_until(&meeting.id, |t| is_over(&t.state)).await
-    });
+    let done = meeting.offering.hand_over(&again, &ben, &meeting.id).await;
     assert!(
         matches!(done.state, TransferState::Done { files: 6, .. }),
         "{:?}",
@@ -248,11 +146,11 @@ async fn lists_longer_than_allowed_or_announced_are_refused() {
     let ben = Person::new("Ben").await;
     let files = [("a.txt", b"hello".to_vec())];
     for seed in 1..=6 {
-        let Meeting { offering, link, .. } = &meet(&ben, seed, &files).await;
+        let Meeting { offering, link, .. } = &Meeting::new(&ben, seed, &files).await;
         let signed = offering.signed();
         if seed != 6 {
             announce(link, &signed).await;
-            list_requested(link).await;
+            link.list_wanted().await;
         }
         let head = |length| Message::Manifest {
             public_key: signed.public_key,
@@ -276,10 +174,7 @@ async fn lists_longer_than_allowed_or_announced_are_refused() {
             link.send(&message).await;
         }
         let id = offering.secret().id();
-        let over = ben.transfer_until(&id, |t| is_over(&t.state)).await;
-        let TransferState::Failed { problem, .. } = over.state else {
-            panic!("{seed}: {:?}", over.state)
-        };
+        let problem = ben.failed(&id).await;
         assert_eq!(problem.code, ProblemCode::Corrupt, "{seed}: {problem:?}");
     }
     is_unharmed(&ben).await;
@@ -290,8 +185,8 @@ async fn hashes_that_do_not_fit_the_list_are_refused() {
     let ben = Person::new("Ben").await;
     let files = [("big.bin", bytes(1, 2 * PIECE_LEN as usize))];
     for seed in 1..=4 {
-        let meeting = meet_and_accept(&ben, seed, &files).await;
-        hashes_requested(&meeting.link).await;
+        let meeting = Meeting::accepted(&ben, seed, &files).await;
+        meeting.link.hashes_wanted().await;
         let right = meeting.offering.hashes(0);
         let (entry, first, hashes) = match seed {
             1 => (0, 0, vec![PieceHash([9; 32]); 2]),
@@ -316,21 +211,21 @@ async fn hashes_that_do_not_fit_the_list_are_refused() {
 async fn wrong_bytes_never_get_a_final_name() {
     let ben = Person::new("Ben").await;
     let small = [("small.txt", b"as it was signed".to_vec())];
-    let meeting = meet_and_accept(&ben, 1, &small).await;
-    for piece in requested(&meeting.link).await {
+    let meeting = Meeting::accepted(&ben, 1, &small).await;
+    for piece in meeting.link.requested().await {
         send_piece(&meeting.link, piece, b"as it was forged").await;
     }
     let wrong = [Farewell::Corrupt, Farewell::Protocol];
     meeting.is_found_out_as(&ben, "a small file", &wrong).await;
 
     let large = [("large.bin", bytes(2, 2 * PIECE_LEN as usize + 5))];
-    let meeting = meet_and_accept(&ben, 2, &large).await;
-    hashes_requested(&meeting.link).await;
+    let meeting = Meeting::accepted(&ben, 2, &large).await;
+    meeting.link.hashes_wanted().await;
     meeting.offering.send_hashes(&meeting.link, 0).await;
     // Which piece is asked for first is the receiver's to choose.
     let mut wrong_sent = false;
     while !wrong_sent {
-        for piece in requested(&meeting.link).await {
+        for piece in meeting.link.requested().await {
             let mut content = meeting.offering.piece(piece).to_vec();
             if piece.piece == 1 {
                 content[70_000] ^= 1;
@@ -362,14 +257,14 @@ async fn frames_that_were_not_asked_for_or_do_not_fit_are_refused() {
         &[(at(0, 0), 0, &[])],
     ];
     for (seed, frames) in (1..).zip(cases) {
-        let meeting = meet_and_accept(&ben, seed, &files).await;
-        requested(&meeting.link).await;
+        let meeting = Meeting::accepted(&ben, seed, &files).await;
+        meeting.link.requested().await;
         for (piece, offset, data) in frames {
             meeting.link.send_frame(*piece, *offset, data).await;
         }
         meeting.is_found_out(&ben, &format!("frames {seed}")).await;
     }
-    let early = meet(&ben, 50, &files).await;
+    let early = Meeting::new(&ben, 50, &files).await;
     early.link.send_frame(at(0, 0), 0, &whole).await;
     early.is_found_out(&ben, "a frame before the list").await;
     is_unharmed(&ben).await;
@@ -387,20 +282,20 @@ async fn messages_that_are_a_receivers_and_garbage_end_the_link() {
         Message::Progress { bytes: 5 },
     ];
     for (seed, message) in (1..).zip(&receivers) {
-        let meeting = meet(&ben, seed, &files).await;
+        let meeting = Meeting::new(&ben, seed, &files).await;
         meeting.link.send(message).await;
         meeting.is_found_out(&ben, &format!("{message:?}")).await;
     }
-    let second_hello = meet(&ben, 20, &files).await;
+    let second_hello = Meeting::new(&ben, 20, &files).await;
     second_hello.link.send(&second_hello.link.hello()).await;
     second_hello.is_found_out(&ben, "a second hello").await;
     for (seed, garbage) in (30..).zip([vec![0xff; 40], vec![0; 61 * 1024], vec![7]]) {
-        let meeting = meet(&ben, seed, &files).await;
+        let meeting = Meeting::new(&ben, seed, &files).await;
         meeting.link.send_control(&garbage).await;
         meeting
             .is_found_out(&ben, "garbage on the control channel")
             .await;
-        let meeting = meet_and_accept(&ben, seed + 10, &files).await;
+        let meeting = Meeting::accepted(&ben, seed + 10, &files).await;
         meeting.link.send_bulk(&garbage).await;
         meeting
             .is_found_out(&ben, "garbage on the bulk channel")
@@ -414,7 +309,7 @@ async fn whoever_declines_or_cancels_is_let_go_and_met_again() {
     let ben = Person::new("Ben").await;
     let files = [("a.txt", b"hello".to_vec())];
     for (seed, word) in (1..).zip([Message::Decline, Message::Cancel]) {
-        let meeting = meet(&ben, seed, &files).await;
+        let meeting = Meeting::new(&ben, seed, &files).await;
         meeting.link.send(&word).await;
         let parting = meeting.link.parting().await;
         assert!(
@@ -422,27 +317,16 @@ async fn whoever_declines_or_cancels_is_let_go_and_met_again() {
             "{parting:?}"
         );
         let link = meeting.mallory.answer(&meeting.offering.secret()).await;
-        let (_, done) = tokio::join!(meeting.offering.serve(&link), async {
-            accept(&ben, &meeting.id).await;
-            ben.transfer_until(&meeting.id, |t| is_over(&t.state)).await
-        });
-        assert!(
-            matches!(done.state, TransferState::Done { .. }),
-            "{:?}",
-            done.state
-        );
+        meeting.offering.hand_over(&link, &ben, &meeting.id).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_impostor_is_left_and_whoever_answers_next_is_heard() {
     let ben = Person::new("Ben").await;
-    let (mallory, offering) = (
-        RawPeer::new(1).await,
-        Offering::new(1, &[("a.txt", b"hello".to_vec())]),
-    );
+    let files = [("a.txt", b"hello".to_vec())];
+    let (mallory, offering, id) = lured(&ben, 1, &files).await;
     let secret = offering.secret();
-    let id = ben.open(&mallory.link_to(secret)).await.expect("an invite");
 
     let link = mallory.answer(&secret).await;
     link.send(&link.hello_of(&DeviceKey::from_seed([9; 32])))
@@ -484,34 +368,21 @@ async fn an_impostor_is_left_and_whoever_answers_next_is_heard() {
         "nothing is shown of an impostor"
     );
 
-    let (_, done) = tokio::join!(offering.serve(&link), async {
-        accept(&ben, &id).await;
-        ben.transfer_until(&id, |t| is_over(&t.state)).await
-    });
-    assert!(
-        matches!(done.state, TransferState::Done { .. }),
-        "{:?}",
-        done.state
-    );
+    offering.hand_over(&link, &ben, &id).await;
     assert_eq!(arrived(&ben), BTreeSet::from(["a.txt".to_owned()]));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_version_is_told_as_such() {
     let ben = Person::new("Ben").await;
-    let (mallory, offering) = (RawPeer::new(1).await, Offering::new(1, &[]));
-    let invite = mallory.link_to(offering.secret());
-    let id = ben.open(&invite).await.expect("an invite");
+    let (mallory, offering, id) = lured(&ben, 1, &[]).await;
     let link = mallory.answer(&offering.secret()).await;
     let Message::Hello { signature, .. } = link.hello() else {
         panic!("no hello")
     };
     let version = 2;
     link.send(&Message::Hello { version, signature }).await;
-    let over = ben.transfer_until(&id, |t| is_over(&t.state)).await;
-    let TransferState::Failed { problem, .. } = over.state else {
-        panic!("{:?}", over.state)
-    };
+    let problem = ben.failed(&id).await;
     assert_eq!(problem.code, ProblemCode::Version);
     assert_eq!(link.parting().await, Some(Farewell::Version));
     is_unharmed(&ben).await;
@@ -520,24 +391,13 @@ async fn another_version_is_told_as_such() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sharer_that_says_nothing_is_knocked_at_again() {
     let ben = Person::new("Ben").await;
-    let (mallory, offering) = (
-        RawPeer::new(1).await,
-        Offering::new(1, &[("a.txt", b"hello".to_vec())]),
-    );
+    let files = [("a.txt", b"hello".to_vec())];
+    let (mallory, offering, id) = lured(&ben, 1, &files).await;
     let secret = offering.secret();
-    let id = ben.open(&mallory.link_to(secret)).await.expect("an invite");
     let silent = mallory.answer(&secret).await;
     let link = mallory.answer(&secret).await;
     drop(silent);
-    let (_, done) = tokio::join!(offering.serve(&link), async {
-        accept(&ben, &id).await;
-        ben.transfer_until(&id, |t| is_over(&t.state)).await
-    });
-    assert!(
-        matches!(done.state, TransferState::Done { .. }),
-        "{:?}",
-        done.state
-    );
+    offering.hand_over(&link, &ben, &id).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -545,7 +405,7 @@ async fn a_sharer_that_goes_silent_stalls_the_transfer_which_goes_on_when_it_is_
     let ben = Person::new("Ben").await;
     let content = bytes(3, 3 * PIECE_LEN as usize);
     let files = [("big.bin", content.clone())];
-    let meeting = meet_and_accept(&ben, 1, &files).await;
+    let meeting = Meeting::accepted(&ben, 1, &files).await;
     let Meeting {
         mallory,
         offering,
@@ -561,9 +421,9 @@ async fn a_sharer_that_goes_silent_stalls_the_transfer_which_goes_on_when_it_is_
     // Half a piece, and the connection breaks.
     second.greet().await;
     offering.announce(&second).await;
-    hashes_requested(&second).await;
+    second.hashes_wanted().await;
     offering.send_hashes(&second, 0).await;
-    let pieces = requested(&second).await;
+    let pieces = second.requested().await;
     send_piece(&second, pieces[0], offering.piece(pieces[0])).await;
     second
         .send_frame(pieces[1], 0, &offering.piece(pieces[1])[..FRAME_DATA])
@@ -577,15 +437,7 @@ async fn a_sharer_that_goes_silent_stalls_the_transfer_which_goes_on_when_it_is_
     assert_eq!(arrived(&ben), BTreeSet::new());
 
     let third = mallory.answer(&offering.secret()).await;
-    let (_, done) = tokio::join!(
-        offering.serve(&third),
-        ben.transfer_until(&id, |t| is_over(&t.state))
-    );
-    assert!(
-        matches!(done.state, TransferState::Done { .. }),
-        "{:?}",
-        done.state
-    );
+    tokio::join!(offering.serve(&third), ben.done(&id));
     let here = fs::read(ben.downloads().join("big.bin")).expect("a file");
     assert!(here == content);
 }
@@ -593,7 +445,7 @@ async fn a_sharer_that_goes_silent_stalls_the_transfer_which_goes_on_when_it_is_
 #[tokio::test(flavor = "multi_thread")]
 async fn endless_preparing_can_be_watched_and_declined() {
     let ben = Person::new("Ben").await;
-    let meeting = meet(&ben, 1, &[("a.txt", b"hello".to_vec())]).await;
+    let meeting = Meeting::new(&ben, 1, &[("a.txt", b"hello".to_vec())]).await;
     for number in 0..5000 {
         let message = Message::Preparing {
             done_bytes: u64::MAX - number,
@@ -623,8 +475,8 @@ async fn endless_preparing_can_be_watched_and_declined() {
 async fn files_that_a_sharer_withholds_are_told_and_nothing_is_left_of_them() {
     let ben = Person::new("Ben").await;
     let files = [("a.txt", b"hello".to_vec()), ("b.txt", b"world".to_vec())];
-    let Meeting { link, id, .. } = meet_and_accept(&ben, 1, &files).await;
-    requested(&link).await;
+    let Meeting { link, id, .. } = Meeting::accepted(&ben, 1, &files).await;
+    link.requested().await;
     for entry in [0, 0, 7, u32::MAX, 1] {
         let reason = SourceProblem::Changed;
         link.send(&Message::Unavailable { entry, reason }).await;

@@ -1,16 +1,7 @@
 //! Invites that do not lead to files: typos, one's own, stopped, taken, declined.
 
-use passalong_engine::api::{
-    Audience, PersonState, ProblemCode, Selection, ShareState, TransferState, TransferView,
-};
-use passalong_tests::{Person, bytes, is_over, tree};
-
-fn problem_of(transfer: &TransferView) -> ProblemCode {
-    match &transfer.state {
-        TransferState::Failed { problem, .. } => problem.code,
-        other => panic!("not failed: {other:?}"),
-    }
-}
+use passalong_engine::api::{Audience, PersonState, ProblemCode, ShareState};
+use passalong_tests::{Person, bytes, tree};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mistyped_code_is_told_at_once_and_starts_nothing() {
@@ -39,15 +30,11 @@ async fn a_stopped_share_says_so_to_newcomers_and_to_those_connected() {
         Person::new("Cleo").await,
     );
     let share = ana.share(&[ana.write("a.txt", b"hello")]).await;
-    let early = ben.open(&share.link).await.expect("an invite");
-    ben.transfer_until(&early, |t| t.state == TransferState::Offered)
-        .await;
+    let early = ben.look(&share.link).await;
     ana.engine.stop_share(&share.id).await.expect("stopped");
-    let told = ben.transfer_until(&early, |t| is_over(&t.state)).await;
-    assert_eq!(problem_of(&told), ProblemCode::Stopped);
+    assert_eq!(ben.failed(&early).await.code, ProblemCode::Stopped);
     let late = cleo.open(&share.link).await.expect("an invite");
-    let told = cleo.transfer_until(&late, |t| is_over(&t.state)).await;
-    assert_eq!(problem_of(&told), ProblemCode::Stopped);
+    assert_eq!(cleo.failed(&late).await.code, ProblemCode::Stopped);
 
     let ana = ana.restart().await;
     let dan = Person::new("Dan").await;
@@ -68,8 +55,7 @@ async fn a_stopped_share_says_so_to_newcomers_and_to_those_connected() {
         .to_owned();
     let old_link = format!("passalong:{}?a={port}", share.code);
     let late = dan.open(&old_link).await.expect("an invite");
-    let told = dan.transfer_until(&late, |t| is_over(&t.state)).await;
-    assert_eq!(problem_of(&told), ProblemCode::Stopped);
+    assert_eq!(dan.failed(&late).await.code, ProblemCode::Stopped);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -88,21 +74,12 @@ async fn a_share_for_one_person_is_for_the_first_who_accepts() {
         .await;
     let mut looking = Vec::new();
     for person in [&ben, &cleo] {
-        let id = person.open(&share.link).await.expect("an invite");
-        person
-            .transfer_until(&id, |t| t.state == TransferState::Offered)
-            .await;
-        looking.push(id);
+        looking.push(person.look(&share.link).await);
     }
-    cleo.engine
-        .accept(&looking[1], Selection::All)
-        .await
-        .expect("accepted");
-    let told = ben.transfer_until(&looking[0], |t| is_over(&t.state)).await;
-    assert_eq!(problem_of(&told), ProblemCode::Taken);
+    cleo.accept(&looking[1]).await;
+    assert_eq!(ben.failed(&looking[0]).await.code, ProblemCode::Taken);
     let late = dan.open(&share.link).await.expect("an invite");
-    let told = dan.transfer_until(&late, |t| is_over(&t.state)).await;
-    assert_eq!(problem_of(&told), ProblemCode::Taken);
+    assert_eq!(dan.failed(&late).await.code, ProblemCode::Taken);
 
     cleo.engine.cancel(&looking[1]).await.expect("cancelled");
     ana.share_until(&share.id, |s| {
@@ -110,24 +87,13 @@ async fn a_share_for_one_person_is_for_the_first_who_accepts() {
     })
     .await;
     ben.engine.retry(&looking[0]).await.expect("tried again");
-    ben.transfer_until(&looking[0], |t| t.state == TransferState::Offered)
-        .await;
-    ben.engine
-        .accept(&looking[0], Selection::All)
-        .await
-        .expect("accepted");
-    ben.transfer_until(&looking[0], |t| {
-        matches!(t.state, TransferState::Done { .. })
-    })
-    .await;
+    ben.accept(&looking[0]).await;
+    ben.done(&looking[0]).await;
     ana.share_until(&share.id, |s| s.state == ShareState::Delivered)
         .await;
 
     cleo.engine.retry(&looking[1]).await.expect("tried again");
-    let told = cleo
-        .transfer_until(&looking[1], |t| is_over(&t.state))
-        .await;
-    assert_eq!(problem_of(&told), ProblemCode::Taken);
+    assert_eq!(cleo.failed(&looking[1]).await.code, ProblemCode::Taken);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -136,18 +102,8 @@ async fn cancelling_leaves_nothing_unfinished_behind() {
     let share = ana
         .share(&[ana.write("big.bin", &bytes(3, 200 << 20))])
         .await;
-    let id = ben.open(&share.link).await.expect("an invite");
-    ben.transfer_until(&id, |t| t.state == TransferState::Offered)
-        .await;
-    ben.engine
-        .accept(&id, Selection::All)
-        .await
-        .expect("accepted");
-    ben.transfer_until(
-        &id,
-        |t| matches!(&t.state, TransferState::Receiving { progress } if progress.bytes > 0),
-    )
-    .await;
+    let id = ben.begin(&share.link).await;
+    ben.receiving(&id, 0).await;
     ben.engine.cancel(&id).await.expect("cancelled");
     assert_eq!(tree(&ben.downloads()).len(), 0);
     ana.share_until(&share.id, |s| {

@@ -9,10 +9,9 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use passalong_engine::api::{
-    Id, PersonState, Presence, ProblemCode, Selection, ShareState, ShareView, TransferState,
-    TransferView,
+    Id, PersonState, Presence, ProblemCode, ShareState, ShareView, TransferState, TransferView,
 };
-use passalong_tests::{Person, bytes, is_over, tree};
+use passalong_tests::{Person, bytes, is_done, is_over, tree};
 
 const MIB: u64 = 1 << 20;
 const LENGTH: usize = 40 << 20;
@@ -28,20 +27,12 @@ fn held(transfer: &TransferView) -> u64 {
     }
 }
 
-fn is_done(transfer: &TransferView) -> bool {
-    matches!(transfer.state, TransferState::Done { .. })
-}
-
 /// Ana shares a file, slowly, and Ben has a part of it.
 async fn midway() -> (Person, Person, ShareView, Id, u64) {
     let (ana, ben) = (Person::new("Ana").await, Person::new("Ben").await);
     ana.limit_upload(Some(8 * MIB)).await;
     let share = ana.share(&[ana.write("big.bin", &bytes(7, LENGTH))]).await;
-    let id = ben.open(&share.link).await.expect("an invite");
-    ben.transfer_until(&id, |t| t.state == TransferState::Offered)
-        .await;
-    let accepted = ben.engine.accept(&id, Selection::All).await;
-    accepted.expect("accepted");
+    let id = ben.begin(&share.link).await;
     let part = ben.transfer_until(&id, |t| held(t) >= 6 * MIB).await;
     assert!(!is_done(&part), "it came faster than the limit allows");
     let part = held(&part);
@@ -58,8 +49,7 @@ fn partial(home: &Path) -> PathBuf {
 }
 
 async fn arrives(ben: &Person, id: &str) -> TransferView {
-    let done = ben.transfer_until(id, |t| is_over(&t.state)).await;
-    assert!(is_done(&done), "{:?}", done.state);
+    let done = ben.done(id).await;
     let here = fs::read(Path::new(&done.destination.path).join("big.bin"));
     assert!(here.expect("a file") == bytes(7, LENGTH));
     let all = tree(Path::new(&done.destination.path));
@@ -167,11 +157,7 @@ async fn a_paused_share_stays_paused_until_the_person_goes_on() {
         .share_until(&share.id, |s| s.state == ShareState::Ready)
         .await;
     assert!(again.paused);
-    let id = ben.open(&again.link).await.expect("an invite");
-    ben.transfer_until(&id, |t| t.state == TransferState::Offered)
-        .await;
-    let accepted = ben.engine.accept(&id, Selection::All).await;
-    accepted.expect("accepted");
+    let id = ben.begin(&again.link).await;
     let waiting = ben.transfer_until(&id, |t| matches!(t.state, TransferState::Stalled { .. }));
     assert_eq!(held(&waiting.await), 0);
     ana.engine.resume(&share.id).await.expect("resumed");
@@ -368,9 +354,6 @@ async fn a_download_whose_records_are_lost_uses_what_is_on_disk_all_the_same() {
     ana.limit_upload(None).await;
     let again = ben.open(&share.link).await.expect("an invite");
     assert_eq!(again, id);
-    ben.transfer_until(&id, |t| t.state == TransferState::Offered)
-        .await;
-    let accepted = ben.engine.accept(&id, Selection::All).await;
-    accepted.expect("accepted");
+    ben.accept(&id).await;
     arrives(&ben, &id).await;
 }

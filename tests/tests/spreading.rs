@@ -3,11 +3,19 @@
 
 use std::time::Instant;
 
-use passalong_engine::api::Safety;
-use passalong_tests::crowd::{accept, cap, connected, done, looking};
+use passalong_engine::api::{Safety, TransferState, TransferView};
+use passalong_tests::crowd::{connected, looking};
 use passalong_tests::{Person, bytes, tree};
 
 const MEGABYTE: usize = 1_000_000;
+
+/// How long a transfer took that is done.
+fn seconds(done: &TransferView) -> f64 {
+    match done.state {
+        TransferState::Done { seconds, .. } => seconds,
+        ref other => panic!("not done: {other:?}"),
+    }
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn four_equal_sources_are_nearly_four_times_as_fast_as_one() {
@@ -21,14 +29,14 @@ async fn four_equal_sources_are_nearly_four_times_as_fast_as_one() {
         person.get(&share.link).await;
         sources.push(person);
     }
-    cap(&ana.engine, CAP).await;
+    ana.limit_upload(Some(CAP)).await;
     for source in &sources {
-        cap(&source.engine, CAP).await;
+        source.limit_upload(Some(CAP)).await;
     }
     let (eve, id) = looking("Eve", &share.link).await;
     eve.transfer_until(&id, |t| connected(&t.people) == 4).await;
-    accept(&eve, &id).await;
-    let four = done(&eve, &id).await;
+    eve.accept(&id).await;
+    let four = seconds(&eve.done(&id).await);
     assert_eq!(tree(&eve.downloads())["film.bin"], Some(content));
     eve.engine.shutdown().await;
 
@@ -36,8 +44,8 @@ async fn four_equal_sources_are_nearly_four_times_as_fast_as_one() {
         source.engine.shutdown().await;
     }
     let (finn, id) = looking("Finn", &share.link).await;
-    accept(&finn, &id).await;
-    let one = done(&finn, &id).await;
+    finn.accept(&id).await;
+    let one = seconds(&finn.done(&id).await);
     println!(
         "one source {one:.2} s, four sources {four:.2} s: {:.2} times",
         one / four
@@ -51,7 +59,7 @@ async fn everybody(receivers: usize, sharer_leaves: bool) -> f64 {
     let ana = Person::new("Ana").await;
     let content = bytes(7, 60 * MEGABYTE);
     let share = ana.share(&[ana.write("film.bin", &content)]).await;
-    cap(&ana.engine, 20_000_000).await;
+    ana.limit_upload(Some(20_000_000)).await;
     let mut people = Vec::new();
     for index in 0..receivers {
         people.push(looking(&format!("Receiver {index}"), &share.link).await);
@@ -64,7 +72,7 @@ async fn everybody(receivers: usize, sharer_leaves: bool) -> f64 {
     }
     let started = Instant::now();
     for (person, id) in &people {
-        accept(person, id).await;
+        person.accept(id).await;
     }
     if sharer_leaves {
         ana.share_until(&share.id, |s| {
@@ -74,7 +82,7 @@ async fn everybody(receivers: usize, sharer_leaves: bool) -> f64 {
         ana.engine.shutdown().await;
     }
     for (person, id) in &people {
-        done(person, id).await;
+        person.done(id).await;
     }
     let seconds = started.elapsed().as_secs_f64();
     for (person, _) in &people {

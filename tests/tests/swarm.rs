@@ -1,9 +1,9 @@
 //! Several people after one share: who finds whom, who gets what from whom, and
 //! what happens when somebody leaves.
 
-use passalong_engine::api::{PersonState, Problem, ProblemCode, Safety, ShareState, TransferState};
-use passalong_tests::crowd::{accept, cap, connected, done, looking};
-use passalong_tests::{Person, bytes, is_over, tree};
+use passalong_engine::api::{PersonState, ProblemCode, Safety, ShareState, TransferState};
+use passalong_tests::crowd::{connected, looking};
+use passalong_tests::{Person, bytes, tree};
 
 const MEGABYTE: usize = 1_000_000;
 
@@ -42,16 +42,16 @@ async fn members_meet_through_a_mutual_one_and_go_on_without_it() {
     cleo.transfer_until(&id, |t| connected(&t.people) == 2)
         .await;
     // Each takes a while, and Ana leaves once every piece is elsewhere.
-    cap(&ana.engine, 8_000_000).await;
-    accept(&ben, &id).await;
-    accept(&cleo, &id).await;
+    ana.limit_upload(Some(8_000_000)).await;
+    ben.accept(&id).await;
+    cleo.accept(&id).await;
     ana.share_until(&share.id, |s| {
         matches!(s.safety, Safety::SafeTogether | Safety::Safe { .. })
     })
     .await;
     ana.engine.shutdown().await;
-    done(&ben, &id).await;
-    done(&cleo, &id).await;
+    ben.done(&id).await;
+    cleo.done(&id).await;
     assert_eq!(tree(&ben.downloads())["film.bin"], Some(content.clone()));
     assert_eq!(tree(&cleo.downloads())["film.bin"], Some(content));
 }
@@ -75,18 +75,7 @@ async fn the_sharers_stop_reaches_members_it_is_not_linked_with() {
     // And nobody gets it from here on.
     let dan = Person::new("Dan").await;
     let id = dan.open(&share.link).await.expect("an invite");
-    let refused = dan.transfer_until(&id, |t| is_over(&t.state)).await;
-    let stopped = matches!(
-        refused.state,
-        TransferState::Failed {
-            problem: Problem {
-                code: ProblemCode::Stopped,
-                ..
-            },
-            ..
-        }
-    );
-    assert!(stopped, "{:?}", refused.state);
+    assert_eq!(dan.failed(&id).await.code, ProblemCode::Stopped);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -97,7 +86,7 @@ async fn a_paused_share_sends_nothing_until_it_is_resumed() {
         .await;
     ana.engine.pause(&share.id).await.expect("paused");
     let (ben, id) = looking("Ben", &share.link).await;
-    accept(&ben, &id).await;
+    ben.accept(&id).await;
     let view = ana
         .share_until(&share.id, |s| {
             s.people.iter().any(|p| p.state == PersonState::Waiting)
@@ -108,7 +97,7 @@ async fn a_paused_share_sends_nothing_until_it_is_resumed() {
     ben.transfer_until(&id, |t| matches!(t.state, TransferState::Stalled { .. }))
         .await;
     ana.engine.resume(&share.id).await.expect("resumed");
-    done(&ben, &id).await;
+    ben.done(&id).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -117,21 +106,17 @@ async fn a_paused_transfer_fetches_nothing_until_it_is_resumed() {
     let share = ana
         .share(&[ana.write("a.bin", &bytes(6, 20 * MEGABYTE))])
         .await;
-    cap(&ana.engine, 4_000_000).await;
+    ana.limit_upload(Some(4_000_000)).await;
     let (ben, id) = looking("Ben", &share.link).await;
-    accept(&ben, &id).await;
-    ben.transfer_until(
-        &id,
-        |t| matches!(&t.state, TransferState::Receiving { progress } if progress.bytes > 0),
-    )
-    .await;
+    ben.accept(&id).await;
+    ben.receiving(&id, 0).await;
     ben.engine.pause(&id).await.expect("paused");
     ben.transfer_until(&id, |t| matches!(t.state, TransferState::Paused { .. }))
         .await;
     ana.share_until(&share.id, |s| s.people.iter().all(|p| p.rate == 0))
         .await;
     ben.engine.resume(&id).await.expect("resumed");
-    done(&ben, &id).await;
+    ben.done(&id).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -147,7 +132,7 @@ async fn upload_slots_rotate_so_that_nobody_starves() {
         let file = ana.write(&format!("{name}.bin"), &bytes(index as u64, 40 * MEGABYTE));
         let share = ana.share(&[file]).await;
         let (person, id) = looking(name, &share.link).await;
-        accept(&person, &id).await;
+        person.accept(&id).await;
         getting.push((person, id));
     }
     // Everybody gets something long before anybody has it all.

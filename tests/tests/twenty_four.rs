@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use passalong_engine::api::TransferState;
 use passalong_proto::wire::{FRAME_DATA, Message};
-use passalong_tests::crowd::{accept, cap, done, looking};
+use passalong_tests::crowd::looking;
 use passalong_tests::raw::RawPeer;
 use passalong_tests::{Person, bytes, tree};
 use tokio::task::JoinSet;
@@ -35,12 +35,9 @@ fn handles() -> (usize, usize) {
 async fn lie(liar: RawPeer, link: String) -> RawPeer {
     let raw = liar.knock(&link).await;
     raw.greet().await;
-    let listed =
-        |message: &Message| matches!(message, Message::Listed { .. }).then(|| message.clone());
-    let listed = raw.heard("the list", listed).await;
+    let listed = raw.listed().await;
     raw.send(&listed).await;
-    raw.send(&Message::HoldsAll).await;
-    raw.send(&Message::Unchoke).await;
+    raw.offer_all().await;
     // Until it is shown out.
     while let Some(message) = raw.receive().await {
         if let Message::Request { pieces } = message {
@@ -66,10 +63,10 @@ async fn one_round() {
             ana.write("a.txt", b"text"),
         ])
         .await;
-    cap(&ana.engine, 12_000_000).await;
+    ana.limit_upload(Some(12_000_000)).await;
     let slow = Person::new("Slow").await;
     slow.get(&share.link).await;
-    cap(&slow.engine, 100_000).await;
+    slow.limit_upload(Some(100_000)).await;
 
     let mut honest = Vec::new();
     for index in 0..HONEST {
@@ -80,7 +77,7 @@ async fn one_round() {
         vanishing.push(looking(&format!("Vanishing {index}"), &share.link).await);
     }
     for (person, id) in honest.iter().chain(&vanishing) {
-        accept(person, id).await;
+        person.accept(id).await;
     }
     let mut lies = JoinSet::new();
     for (index, (person, id)) in honest.iter().take(LIARS).enumerate() {
@@ -106,7 +103,7 @@ async fn one_round() {
         person.engine.shutdown().await;
     }
     for (person, id) in &honest {
-        done(person, id).await;
+        person.done(id).await;
         let here = tree(&person.downloads());
         assert_eq!(here["film.bin"].as_ref(), Some(&content));
         assert_eq!(here["a.txt"].as_deref(), Some(&b"text"[..]));

@@ -52,6 +52,10 @@ pub(crate) struct Global {
     #[arg(long, global = true)]
     no_lan: bool,
 
+    /// Send files over data channels alone, without QUIC
+    #[arg(long, global = true)]
+    no_quic: bool,
+
     /// Do not look for people in the DHT
     #[arg(long, global = true)]
     pub(crate) no_dht: bool,
@@ -170,6 +174,7 @@ impl Global {
         let mut config = Config::new(self.data_dir()?);
         config.bind = self.bind.clone();
         config.lan = self.no_lan.then_some(false);
+        config.quic = !self.no_quic;
         config.stun = chosen(&self.stun);
         config.turn = chosen(&self.turn);
         // A command does what it was asked, and nothing left over from another.

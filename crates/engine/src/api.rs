@@ -67,6 +67,8 @@ pub struct Settings {
     pub paused: bool,
     /// Pass on what was received for as long as the app is open.
     pub pass_on: bool,
+    /// Give way to other traffic instead of being as fast as the path carries.
+    pub background: bool,
 }
 
 impl Default for Settings {
@@ -88,6 +90,7 @@ impl Default for Settings {
             upload_slots: 8,
             paused: false,
             pass_on: true,
+            background: false,
         }
     }
 }

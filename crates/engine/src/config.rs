@@ -19,6 +19,8 @@ pub struct Config {
     pub stun: Option<Vec<String>>,
     /// TURN servers instead of those in the settings.
     pub turn: Option<Vec<TurnServer>>,
+    /// Send pieces over QUIC where it comes up; without it, over data channels alone.
+    pub quic: bool,
     /// Use TURN only: never tell a peer this computer's addresses.
     pub relay_only: bool,
     /// The name this device goes by, instead of the kept one.
@@ -42,6 +44,7 @@ impl Config {
             lan: None,
             stun: None,
             turn: None,
+            quic: true,
             relay_only: false,
             device_name: None,
             download_dir: None,

@@ -13,6 +13,7 @@ use crate::api::{DeviceView, Settings};
 use crate::board::Board;
 use crate::config::Config;
 use crate::lan::Lan;
+use crate::lane::Manner;
 use crate::limits::Limits;
 use crate::link::{self, IceServer, LinkSettings};
 use crate::post::Post;
@@ -32,6 +33,7 @@ pub(crate) struct Context {
     settings: RwLock<Settings>,
     lan: RwLock<Option<Arc<Lan>>>,
     ice: watch::Sender<Vec<IceServer>>,
+    manner: watch::Sender<Manner>,
 }
 
 impl Context {
@@ -55,6 +57,7 @@ impl Context {
             settings: RwLock::new(settings),
             lan: RwLock::new(None),
             ice: watch::channel(Vec::new()).0,
+            manner: watch::channel(Manner::Fast).0,
         }
     }
 
@@ -101,6 +104,12 @@ impl Context {
         let settings = self.settings();
         self.limits.apply(&settings);
         self.turns.set_limit(settings.upload_slots);
+        let manner = match settings.background {
+            true => Manner::Polite,
+            false => Manner::Fast,
+        };
+        self.manner
+            .send_if_modified(|now| std::mem::replace(now, manner) != manner);
         let wanted = self.config.lan.unwrap_or(settings.lan);
         {
             let mut lan = self.lan.write().unwrap_or_else(PoisonError::into_inner);
@@ -124,6 +133,11 @@ impl Context {
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// How QUIC lanes are to send, unless there are to be none.
+    pub(crate) fn manner(&self) -> Option<watch::Receiver<Manner>> {
+        self.config.quic.then(|| self.manner.subscribe())
     }
 
     pub(crate) fn download_dir(&self) -> PathBuf {

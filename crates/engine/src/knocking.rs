@@ -531,7 +531,15 @@ impl Search {
         };
         let outcome = match connecting.connected(OPEN).await {
             Ok(link) => {
-                match greet(link, Role::Knocker, &context.key, device, &invite.secret).await {
+                let greeted = greet(
+                    link,
+                    Role::Knocker,
+                    &context.key,
+                    device,
+                    &invite.secret,
+                    context.manner(),
+                );
+                match greeted.await {
                     Ok(peer) => Met::Peer {
                         peer: Box::new(peer),
                         device,

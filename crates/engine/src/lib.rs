@@ -14,6 +14,7 @@ mod engine;
 mod ice;
 mod knocking;
 mod lan;
+mod lane;
 mod limits;
 mod link;
 mod names;

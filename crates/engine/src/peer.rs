@@ -17,11 +17,12 @@ use passalong_proto::tree::PieceHash;
 use passalong_proto::wire::{
     Farewell, Frame, HASHES_PER_MESSAGE, MANIFEST_PART, Message, PROTOCOL_VERSION, WireError,
 };
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use crate::api::Route;
+use crate::lane::{self, Call, Keeping, Lost, Manner};
 use crate::link::{Channel, Link, LinkHandle};
 
 /// A peer that says nothing for this long is gone.
@@ -36,6 +37,8 @@ const GOODBYE: Duration = Duration::from_millis(800);
 const MAX_QUEUED: usize = 4096;
 /// Frames read ahead of the one being handled: 4 MB.
 const FRAMES_AHEAD: usize = 64;
+/// Calls for a QUIC lane that may wait; more are not heard.
+const CALLS: usize = 4;
 
 /// Why a link did not become a peer.
 #[derive(Debug, thiserror::Error)]
@@ -54,7 +57,8 @@ pub(crate) enum GreetError {
 #[derive(Debug)]
 pub(crate) enum Inbound {
     Message(Message),
-    Frame(Frame),
+    /// Part of a piece, and the number of the lane that it came on.
+    Frame(Frame, u32),
     /// Something that is neither; the peer is to be dropped.
     Malformed(WireError),
 }
@@ -123,19 +127,24 @@ pub(crate) struct Peer {
     /// What the other side signs.
     pub(crate) peer_binding: [u8; 32],
     pub(crate) control: Control,
-    pub(crate) bulk: Channel,
+    /// Where pieces go out.
+    pub(crate) lanes: lane::Sender,
+    /// What went out on lanes that broke.
+    pub(crate) lost: mpsc::UnboundedReceiver<Lost>,
     pub(crate) inbound: mpsc::Receiver<Inbound>,
     handle: LinkHandle,
     tasks: JoinSet<()>,
 }
 
-/// Proves who we are and checks who they are.
+/// Proves who we are and checks who they are. `manner` is how a QUIC lane is to send;
+/// without it there is none.
 pub(crate) async fn greet(
     link: Link,
     role: Role,
     key: &DeviceKey,
     device: DeviceId,
     secret: &InviteSecret,
+    manner: Option<watch::Receiver<Manner>>,
 ) -> Result<Peer, GreetError> {
     let handle = link.handle.clone();
     let other = match role {
@@ -149,7 +158,7 @@ pub(crate) async fn greet(
         .await
         .unwrap_or(Err(GreetError::Gone))
     {
-        Ok(()) => Ok(Peer::start(link, role, binding, peer_binding)),
+        Ok(()) => Ok(Peer::start(link, role, binding, peer_binding, manner)),
         Err(error) => {
             handle.close().await;
             Err(error)
@@ -200,7 +209,13 @@ async fn introduce(
 }
 
 impl Peer {
-    fn start(link: Link, role: Role, binding: [u8; 32], peer_binding: [u8; 32]) -> Peer {
+    fn start(
+        link: Link,
+        role: Role,
+        binding: [u8; 32],
+        peer_binding: [u8; 32],
+        manner: Option<watch::Receiver<Manner>>,
+    ) -> Peer {
         let Link {
             control,
             bulk,
@@ -212,23 +227,46 @@ impl Peer {
         let (queue, outgoing) = mpsc::unbounded_channel();
         let queued = Arc::<Queued>::default();
         let heard = Arc::new(Mutex::new(Instant::now()));
+        let (called, calls) = mpsc::channel(CALLS);
+        let (lane, quic) = watch::channel(None);
+        let (losing, lost) = mpsc::unbounded_channel();
+        let lanes = lane::Sender::new(bulk.clone(), quic);
+        let own = Control {
+            queue,
+            queued: Arc::clone(&queued),
+        };
         let mut tasks = JoinSet::new();
         tasks.spawn(read(
             control.clone(),
             sender.clone(),
             Arc::clone(&heard),
-            parse_message,
+            move |bytes| parse_message(bytes, &called),
         ));
-        tasks.spawn(read(bulk.clone(), sender, Arc::clone(&heard), parse_frame));
+        tasks.spawn(read(bulk, sender.clone(), Arc::clone(&heard), parse_frame));
         tasks.spawn(write(control, outgoing, Arc::clone(&queued)));
-        tasks.spawn(watch(heard, Arc::clone(&queued), handle.clone()));
+        tasks.spawn(watch(Arc::clone(&heard), queued, handle.clone()));
+        if let Some(manner) = manner {
+            let keeping = Keeping {
+                handle: handle.clone(),
+                role,
+                control: own.clone(),
+                calls,
+                inbound: sender,
+                heard,
+                lane,
+                lost: losing,
+                manner,
+            };
+            tasks.spawn(keeping.keep());
+        }
         Peer {
             route,
             role,
             binding,
             peer_binding,
-            control: Control { queue, queued },
-            bulk,
+            control: own,
+            lanes,
+            lost,
             inbound,
             handle,
             tasks,
@@ -260,29 +298,37 @@ impl Peer {
     }
 }
 
-fn parse_message(bytes: Bytes) -> Inbound {
+/// What is for whoever keeps the QUIC lane goes there.
+fn parse_message(bytes: Bytes, called: &mpsc::Sender<Call>) -> Option<Inbound> {
     match Message::decode(&bytes) {
-        Ok(message) => Inbound::Message(message),
-        Err(error) => Inbound::Malformed(error),
+        Ok(Message::Quic { lane, certificate }) => {
+            // Whoever calls faster than anybody can answer is not heard.
+            let _ = called.try_send(Call { lane, certificate });
+            None
+        }
+        Ok(message) => Some(Inbound::Message(message)),
+        Err(error) => Some(Inbound::Malformed(error)),
     }
 }
 
-fn parse_frame(bytes: Bytes) -> Inbound {
-    match Frame::decode(bytes) {
-        Ok(frame) => Inbound::Frame(frame),
+fn parse_frame(bytes: Bytes) -> Option<Inbound> {
+    Some(match Frame::decode(bytes) {
+        Ok(frame) => Inbound::Frame(frame, lane::DATA_CHANNEL),
         Err(error) => Inbound::Malformed(error),
-    }
+    })
 }
 
 async fn read(
     channel: Channel,
     sender: mpsc::Sender<Inbound>,
     heard: Arc<Mutex<Instant>>,
-    parse: fn(Bytes) -> Inbound,
+    parse: impl Fn(Bytes) -> Option<Inbound>,
 ) {
     while let Some(bytes) = channel.receive().await {
         *heard.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-        if sender.send(parse(bytes)).await.is_err() {
+        if let Some(inbound) = parse(bytes)
+            && sender.send(inbound).await.is_err()
+        {
             return;
         }
     }

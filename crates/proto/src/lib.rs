@@ -5,10 +5,12 @@
 //! Whatever comes from a peer is hostile until a type of this crate has parsed it.
 
 pub mod code;
+pub mod datagram;
 pub mod fetch;
 pub mod invite;
 pub mod keys;
 pub mod knock;
+pub mod lanes;
 pub mod manifest;
 pub mod membership;
 pub mod pieces;

@@ -481,6 +481,16 @@ impl Scheduler {
         Ok(())
     }
 
+    /// What a peer sent of a piece may be lost: if it did not come whole, it will
+    /// not answer the request.
+    pub fn may_be_lost(&mut self, key: PeerKey, piece: u32, now: Duration) {
+        let peer = self.peers.get_mut(&key);
+        if let Some(peer) = peer.filter(|peer| peer.find(piece).is_some()) {
+            peer.stirs(now);
+            self.settle(key, piece);
+        }
+    }
+
     /// A piece is wanted, but cannot be verified yet.
     pub fn want(&mut self, piece: u32) {
         if self.state(piece) == PieceState::Unwanted {

@@ -3,8 +3,9 @@
 //! other and fetches what it lacks.
 //!
 //! Control messages are postcard, one to a data-channel message, on channel
-//! [`CONTROL_CHANNEL`]. File bytes travel as self-describing frames on
-//! [`BULK_CHANNEL`]. Both channels are ordered and reliable, pre-negotiated
+//! [`CONTROL_CHANNEL`]. File bytes travel on lanes: as self-describing frames on
+//! [`BULK_CHANNEL`], or as pieces with a [`PieceHeader`] each on streams of a QUIC
+//! connection. Both channels are ordered and reliable, pre-negotiated
 //! (RFC 8832 is not used). Decoding bounds everything before it allocates; what
 //! a message means is the business of [`crate::serve`] and [`crate::fetch`].
 
@@ -250,6 +251,23 @@ pub enum Message {
         /// Why.
         reason: Farewell,
     },
+    /// Either: QUIC is spoken here, on the path that ICE nominated. The knocker
+    /// says so first and dials; the answerer answers with the same number once it
+    /// takes the call.
+    Quic {
+        /// Counts the lanes of this link, from 1.
+        lane: u32,
+        /// BLAKE3 of the certificate (DER) that this side will show.
+        certificate: [u8; 32],
+    },
+    /// Serving: a QUIC lane broke. Nothing comes on it any more, and of these
+    /// pieces, which went out on it, those that did not come whole count as dropped.
+    LaneLost {
+        /// Its number.
+        lane: u32,
+        /// At most [`REQUESTS_PER_MESSAGE`].
+        pieces: Vec<PieceRef>,
+    },
 }
 
 /// Which half of a side speaks a message.
@@ -363,6 +381,7 @@ impl Message {
             | Message::Hashes { .. }
             | Message::NoHashes { .. }
             | Message::Dropped { .. }
+            | Message::LaneLost { .. }
             | Message::Unavailable { .. } => Half::Serving,
             Message::WantManifest
             | Message::Accept { .. }
@@ -380,6 +399,7 @@ impl Message {
             | Message::Forward { .. }
             | Message::Forwarded { .. }
             | Message::Stopped { .. }
+            | Message::Quic { .. }
             | Message::Bye { .. } => Half::Either,
         }
     }
@@ -399,7 +419,8 @@ impl Message {
             Message::Hashes { hashes, .. } => hashes.len() <= HASHES_PER_MESSAGE,
             Message::Request { pieces }
             | Message::CancelRequest { pieces }
-            | Message::Dropped { pieces } => pieces.len() <= REQUESTS_PER_MESSAGE,
+            | Message::Dropped { pieces }
+            | Message::LaneLost { pieces, .. } => pieces.len() <= REQUESTS_PER_MESSAGE,
             Message::Holds { pieces } => pieces.len() <= REQUESTS_PER_MESSAGE,
             Message::HoldsField { first, bits } => first % 8 == 0 && bits.len() <= FIELD_PART,
             Message::Members { members } => {
@@ -421,7 +442,49 @@ impl Message {
     }
 }
 
-/// Part of a piece, as it travels on the bulk channel.
+/// Bytes of a [`PieceHeader`]: entry, piece and length, little-endian u32.
+pub const PIECE_HEADER: usize = 12;
+
+/// What stands before each piece on a QUIC stream, which carries one piece or
+/// several small ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PieceHeader {
+    /// The piece.
+    pub piece: PieceRef,
+    /// Its bytes, which follow: at least one, at most [`PIECE_LEN`].
+    pub length: u32,
+}
+
+impl PieceHeader {
+    /// Encodes the header.
+    pub fn encode(self) -> [u8; PIECE_HEADER] {
+        let mut bytes = [0; PIECE_HEADER];
+        bytes[..4].copy_from_slice(&self.piece.entry.to_le_bytes());
+        bytes[4..8].copy_from_slice(&self.piece.piece.to_le_bytes());
+        bytes[8..].copy_from_slice(&self.length.to_le_bytes());
+        bytes
+    }
+
+    /// Decodes a header.
+    pub fn decode(bytes: [u8; PIECE_HEADER]) -> Result<PieceHeader, WireError> {
+        let [entry, piece, length] = words(&bytes);
+        if length == 0 || u64::from(length) > PIECE_LEN {
+            return Err(WireError::Malformed);
+        }
+        Ok(PieceHeader {
+            piece: PieceRef { entry, piece },
+            length,
+        })
+    }
+}
+
+/// The three little-endian numbers of a header.
+fn words(header: &[u8; FRAME_HEADER]) -> [u32; 3] {
+    let (words, _) = header.as_chunks::<4>();
+    std::array::from_fn(|at| u32::from_le_bytes(words[at]))
+}
+
+/// Part of a piece, as it travels on the bulk channel, or as it came on any lane.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
     /// The piece.
@@ -444,24 +507,18 @@ impl Frame {
     }
 
     /// Decodes a frame.
-    pub fn decode(mut bytes: Bytes) -> Result<Frame, WireError> {
+    pub fn decode(bytes: Bytes) -> Result<Frame, WireError> {
         if bytes.len() > FRAME_HEADER + FRAME_DATA {
             return Err(WireError::TooLong(bytes.len()));
         }
-        if bytes.len() <= FRAME_HEADER {
+        let Some((header, data @ [_, ..])) = bytes.split_first_chunk() else {
             return Err(WireError::Malformed);
-        }
-        let header = bytes.split_to(FRAME_HEADER);
-        let word = |at: usize| {
-            u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
         };
+        let [entry, piece, offset] = words(header);
         let frame = Frame {
-            piece: PieceRef {
-                entry: word(0),
-                piece: word(4),
-            },
-            offset: word(8),
-            data: bytes,
+            piece: PieceRef { entry, piece },
+            offset,
+            data: bytes.slice_ref(data),
         };
         let end = u64::from(frame.offset) + frame.data.len() as u64;
         if end > PIECE_LEN {

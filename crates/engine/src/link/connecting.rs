@@ -22,7 +22,7 @@ use webrtc::runtime::TokioRuntime;
 
 use super::addresses::is_nearby;
 use super::sdp::{self, Credentials};
-use super::socket::{self, BufferedRuntime};
+use super::socket::{self, SharingRuntime, Sockets};
 use super::{Channel, Link, LinkError, LinkHandle, LinkSettings};
 use crate::api::Route;
 
@@ -45,6 +45,7 @@ pub(crate) struct Connecting {
     bulk: Arc<dyn DataChannel>,
     local: watch::Receiver<Gathered>,
     state: watch::Receiver<RTCPeerConnectionState>,
+    sockets: Sockets,
     credentials: Credentials,
     peer_fingerprint: Option<[u8; 32]>,
     known_candidates: Vec<Candidate>,
@@ -234,6 +235,7 @@ impl Connecting {
             route,
             handle: LinkHandle {
                 connection: self.connection,
+                sockets: self.sockets,
                 _waking: self
                     .waking
                     .filter(|_| route == Route::Relayed)
@@ -268,6 +270,7 @@ struct Unconnected {
     bulk: Arc<dyn DataChannel>,
     local: watch::Receiver<Gathered>,
     state: watch::Receiver<RTCPeerConnectionState>,
+    sockets: Sockets,
 }
 
 impl Unconnected {
@@ -293,6 +296,7 @@ impl Unconnected {
             bulk: self.bulk,
             local: self.local,
             state: self.state,
+            sockets: self.sockets,
             credentials,
             peer_fingerprint: remote.map(|remote| remote.fingerprint),
             known_candidates: remote.map_or_else(Vec::new, |remote| remote.candidates.clone()),
@@ -304,6 +308,7 @@ async fn build(settings: &LinkSettings) -> Result<Unconnected, LinkError> {
     let (gathered, local) = watch::channel(Gathered::default());
     let (state_sender, state) = watch::channel(RTCPeerConnectionState::New);
     let window = socket::sctp_window();
+    let sockets = Sockets::default();
     let checks = settings.patience.as_millis() / CHECK_INTERVAL.as_millis();
     let checks = u16::try_from(checks).unwrap_or(u16::MAX);
     let mut engine = SettingEngineBuilder::new()
@@ -342,7 +347,10 @@ async fn build(settings: &LinkSettings) -> Result<Unconnected, LinkError> {
     let connection = PeerConnectionBuilder::new()
         .with_configuration(configuration)
         .with_setting_engine(engine.build())
-        .with_runtime(Arc::new(BufferedRuntime(TokioRuntime)))
+        .with_runtime(Arc::new(SharingRuntime {
+            tokio: TokioRuntime,
+            sockets: sockets.clone(),
+        }))
         .with_handler(Arc::new(Handler {
             gathered,
             state: state_sender,
@@ -371,6 +379,7 @@ async fn build(settings: &LinkSettings) -> Result<Unconnected, LinkError> {
         bulk,
         local,
         state,
+        sockets,
     })
 }
 
@@ -399,24 +408,37 @@ async fn opened(channel: &dyn DataChannel) -> Result<(), LinkError> {
     }
 }
 
+/// What is known of the pair of candidates that ICE chose.
+struct Chosen {
+    remote: Option<SocketAddr>,
+    relayed: bool,
+}
+
+async fn chosen(connection: &dyn PeerConnection) -> Option<Chosen> {
+    let sctp = connection.sctp().await?;
+    let ice = sctp.transport().ice_transport();
+    let pair = ice.get_selected_candidate_pair().await.ok().flatten()?;
+    let (local, remote) = (pair.local(), pair.remote());
+    let ip: Option<IpAddr> = remote.address.parse().ok();
+    Some(Chosen {
+        remote: ip.map(|ip| SocketAddr::new(ip, remote.port)),
+        relayed: [local.typ, remote.typ].contains(&RTCIceCandidateType::Relay),
+    })
+}
+
+/// Where the peer is reached by UDP now, unless through a relay.
+pub(super) async fn nominated(connection: &dyn PeerConnection) -> Option<SocketAddr> {
+    let chosen = chosen(connection).await?;
+    chosen.remote.filter(|_| !chosen.relayed)
+}
+
 async fn route(connection: &dyn PeerConnection) -> Route {
-    let pair = match connection.sctp().await {
-        Some(sctp) => {
-            let ice = sctp.transport().ice_transport();
-            ice.get_selected_candidate_pair().await.ok().flatten()
-        }
-        None => None,
-    };
-    let Some(pair) = pair else {
-        return Route::Direct;
-    };
-    if pair.local().typ == RTCIceCandidateType::Relay
-        || pair.remote().typ == RTCIceCandidateType::Relay
-    {
-        return Route::Relayed;
-    }
-    match pair.remote().address.parse::<IpAddr>() {
-        Ok(address) if is_nearby(address) => Route::SameNetwork,
+    match chosen(connection).await {
+        Some(Chosen { relayed: true, .. }) => Route::Relayed,
+        Some(Chosen {
+            remote: Some(remote),
+            ..
+        }) if is_nearby(remote.ip()) => Route::SameNetwork,
         _ => Route::Direct,
     }
 }

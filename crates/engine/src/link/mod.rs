@@ -8,9 +8,10 @@
 mod addresses;
 mod connecting;
 mod sdp;
+mod shared;
 mod socket;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +22,14 @@ use webrtc::peer_connection::PeerConnection;
 pub(crate) use self::addresses::{is_own, local_addresses};
 use self::connecting::Waking;
 pub(crate) use self::connecting::{Connecting, is_made, is_over};
+pub(crate) use self::shared::SharedSocket;
+use self::socket::Sockets;
 use crate::api::Route;
+
+/// How whoever shares a socket with WebRTC reads and sends datagrams.
+pub(crate) mod udp {
+    pub(crate) use webrtc::runtime::{AsyncUdpSocket, EcnCodepoint, RecvMeta, Transmit};
+}
 
 /// A STUN or TURN server, its host already resolved: name look-ups inside the
 /// connection would hold up its packets.
@@ -99,6 +107,7 @@ pub(crate) struct Link {
 #[derive(Clone)]
 pub(crate) struct LinkHandle {
     connection: Arc<dyn PeerConnection>,
+    sockets: Sockets,
     _waking: Option<Arc<Waking>>,
 }
 
@@ -106,6 +115,13 @@ impl LinkHandle {
     /// Closes the connection; both channels end.
     pub(crate) async fn close(&self) {
         let _ = self.connection.close().await;
+    }
+
+    /// The way over which the peer is reached now: the socket, and the address that
+    /// ICE nominated. None while it is not known, and on relayed links.
+    pub(crate) async fn path(&self) -> Option<(Arc<SharedSocket>, SocketAddr)> {
+        let remote = connecting::nominated(&*self.connection).await?;
+        Some((self.sockets.path_to(remote)?, remote))
     }
 }
 
@@ -135,11 +151,16 @@ impl Channel {
         }
     }
 
+    /// Bytes that were queued and not acknowledged by the peer yet.
+    pub(crate) async fn outstanding(&self) -> u64 {
+        self.channel.outstanding_bytes().await.unwrap_or(0) as u64
+    }
+
     /// Waits until everything queued was acknowledged by the peer, or `limit`
     /// passed.
     pub(crate) async fn flushed(&self, limit: Duration) {
         let drained = async {
-            while matches!(self.channel.outstanding_bytes().await, Ok(left) if left > 0) {
+            while self.outstanding().await > 0 {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };

@@ -1,4 +1,5 @@
-//! Socket buffers: how large they are, and what that allows SCTP to do.
+//! The sockets of a link, and their buffers: how large they are, and what that
+//! allows SCTP to do.
 //!
 //! A burst larger than the receive buffer is lost before anybody reads it, and
 //! SCTP answers loss with timeouts; so the window is sized from the buffer that
@@ -8,7 +9,7 @@ use std::future::Future;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use socket2::{Domain, SockRef, Socket, Type};
@@ -16,6 +17,8 @@ use webrtc::runtime::{
     AsyncInterval, AsyncTcpListener, AsyncTcpStream, AsyncUdpSocket, JoinHandle, Runtime,
     TokioRuntime,
 };
+
+use super::shared::SharedSocket;
 
 /// Bytes asked for in each direction; the kernel grants what its limits allow.
 const BUFFER: usize = 4 * 1024 * 1024;
@@ -51,13 +54,34 @@ fn window_for(granted: usize) -> u32 {
     window.clamp(WINDOW.0, WINDOW.1)
 }
 
-/// Tokio, with enlarged buffers on every UDP socket it wraps.
-#[derive(Debug)]
-pub(crate) struct BufferedRuntime(pub(crate) TokioRuntime);
+/// The UDP sockets of one link.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Sockets(Arc<Mutex<Vec<Arc<SharedSocket>>>>);
 
-impl Runtime for BufferedRuntime {
+impl Sockets {
+    /// The one that is connected with this address.
+    pub(super) fn path_to(&self, address: SocketAddr) -> Option<Arc<SharedSocket>> {
+        let sockets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let hearing = sockets.iter().find(|socket| socket.hears(address));
+        hearing.map(Arc::clone)
+    }
+
+    fn add(&self, socket: Arc<SharedSocket>) {
+        let mut sockets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        sockets.push(socket);
+    }
+}
+
+/// Tokio, but that the UDP sockets have large buffers and are shared with QUIC.
+#[derive(Debug)]
+pub(super) struct SharingRuntime {
+    pub(super) tokio: TokioRuntime,
+    pub(super) sockets: Sockets,
+}
+
+impl Runtime for SharingRuntime {
     fn spawn(&self, future: Pin<Box<dyn Future<Output = ()> + Send>>) -> Box<dyn JoinHandle> {
-        self.0.spawn(future)
+        self.tokio.spawn(future)
     }
 
     fn spawn_reactor(
@@ -65,53 +89,55 @@ impl Runtime for BufferedRuntime {
         pool: usize,
         future: Pin<Box<dyn Future<Output = ()> + Send>>,
     ) -> Box<dyn JoinHandle> {
-        self.0.spawn_reactor(pool, future)
+        self.tokio.spawn_reactor(pool, future)
     }
 
     fn wrap_udp_socket(&self, socket: UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
         enlarge(&socket);
-        self.0.wrap_udp_socket(socket)
+        let socket = Arc::new(SharedSocket::new(socket)?);
+        self.sockets.add(Arc::clone(&socket));
+        Ok(socket)
     }
 
     fn wrap_tcp_listener(
         &self,
         listener: std::net::TcpListener,
     ) -> io::Result<Arc<dyn AsyncTcpListener>> {
-        self.0.wrap_tcp_listener(listener)
+        self.tokio.wrap_tcp_listener(listener)
     }
 
     fn connect_tcp<'a>(
         &'a self,
         address: SocketAddr,
     ) -> Pin<Box<dyn Future<Output = io::Result<Arc<dyn AsyncTcpStream>>> + Send + 'a>> {
-        self.0.connect_tcp(address)
+        self.tokio.connect_tcp(address)
     }
 
     fn resolve_host<'a>(
         &'a self,
         host: &'a str,
     ) -> Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send + 'a>> {
-        self.0.resolve_host(host)
+        self.tokio.resolve_host(host)
     }
 
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + 'static>> {
-        self.0.sleep(duration)
+        self.tokio.sleep(duration)
     }
 
     fn interval(&self, period: Duration) -> Box<dyn AsyncInterval> {
-        self.0.interval(period)
+        self.tokio.interval(period)
     }
 
     fn block_on(&self, future: Pin<Box<dyn Future<Output = ()> + '_>>) {
-        self.0.block_on(future);
+        self.tokio.block_on(future);
     }
 
     fn yield_now(&self) -> Pin<Box<dyn Future<Output = ()> + Send + 'static>> {
-        self.0.yield_now()
+        self.tokio.yield_now()
     }
 
     fn name(&self) -> &'static str {
-        self.0.name()
+        self.tokio.name()
     }
 }
 

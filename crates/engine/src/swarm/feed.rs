@@ -9,12 +9,12 @@ use std::time::Duration;
 use passalong_proto::fetch::PeerKey;
 use passalong_proto::pieces::{MAX_PIECES, PieceMap};
 use passalong_proto::sending::Sending;
-use passalong_proto::wire::{FRAME_DATA, Frame, PieceRef, SourceProblem};
+use passalong_proto::wire::{PieceRef, SourceProblem};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
 use crate::context::Context;
-use crate::link::Channel;
+use crate::lane::{self, Piece};
 use crate::source::{Reader, Shelf};
 
 /// Pieces read in one go, as long as they are no more than one large one.
@@ -194,14 +194,14 @@ pub(super) async fn feed(
     context: Arc<Context>,
     shelf: Arc<Shelf>,
     line: Line,
-    bulk: Channel,
+    mut lanes: lane::Sender,
     queue: Arc<Queue>,
     fed: mpsc::UnboundedSender<Fed>,
 ) {
     let (read, pieces) = mpsc::channel(BATCHES_AHEAD);
     tokio::select! {
         () = read_ahead(shelf, &queue, &line, read) => {}
-        () = send(&context, &bulk, &line, pieces, &fed) => {}
+        () = send(&context, &mut lanes, &line, pieces, &fed) => {}
     }
 }
 
@@ -237,39 +237,30 @@ async fn read_ahead(shelf: Arc<Shelf>, queue: &Queue, line: &Line, read: mpsc::S
 
 async fn send(
     context: &Context,
-    bulk: &Channel,
+    lanes: &mut lane::Sender,
     line: &Line,
-    mut pieces: mpsc::Receiver<Vec<Read>>,
+    mut batches: mpsc::Receiver<Vec<Read>>,
     fed: &mpsc::UnboundedSender<Fed>,
 ) {
-    while let Some(batch) = pieces.recv().await {
+    // Whoever does not hear of it is gone, and the link with it.
+    let told = |piece, bytes| _ = fed.send(Fed::Sent { piece, bytes });
+    while let Some(batch) = batches.recv().await {
+        let mut pieces: Vec<Piece> = Vec::with_capacity(batch.len());
         for (piece, outcome) in batch {
-            let bytes = match outcome {
-                Ok(bytes) => bytes,
+            match outcome {
+                Ok(bytes) => pieces.push((piece, bytes.into())),
                 Err(reason) => {
                     line.outgoing.end(line.key, line.number(piece));
                     if fed.send(Fed::Unavailable { piece, reason }).is_err() {
                         return;
                     }
-                    continue;
-                }
-            };
-            let frames = bytes.len().div_ceil(FRAME_DATA);
-            for (index, data) in bytes.chunks(FRAME_DATA).enumerate() {
-                context.limits.send(data.len()).await;
-                let sent = Fed::Sent {
-                    piece,
-                    bytes: bytes.len() as u64,
-                };
-                // It may be asked for again as soon as the other side has it.
-                if index + 1 == frames && fed.send(sent).is_err() {
-                    return;
-                }
-                let offset = (index * FRAME_DATA) as u32;
-                if bulk.send(Frame::encode(piece, offset, data)).await.is_err() {
-                    return;
                 }
             }
+        }
+        if !pieces.is_empty() && !lanes.send(&pieces, &context.limits, &told).await {
+            return;
+        }
+        for (piece, _) in pieces {
             line.outgoing.end(line.key, line.number(piece));
         }
     }

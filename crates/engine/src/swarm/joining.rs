@@ -131,8 +131,14 @@ impl Answering {
                     if link::is_made(now) {
                         let link = connecting.connected(Duration::from_secs(10)).await.ok()?;
                         let key = &self.context.key;
-                        let greeted =
-                            greet(link, Role::Answerer, key, member.device, &self.secret);
+                        let greeted = greet(
+                            link,
+                            Role::Answerer,
+                            key,
+                            member.device,
+                            &self.secret,
+                            self.context.manner(),
+                        );
                         return greeted.await.map_err(|error| {
                             tracing::warn!(%error, "a visitor did not introduce itself");
                         }).ok();

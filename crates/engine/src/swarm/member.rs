@@ -19,6 +19,7 @@ use super::Ready;
 use super::feed::{Fed, Line, Queue, feed};
 use crate::api::Route;
 use crate::context::Context;
+use crate::lane::{self, Lost};
 use crate::peer::{Control, Inbound, Peer};
 use crate::turns::Turn;
 
@@ -102,6 +103,8 @@ struct Serving {
     refused: HashSet<u32>,
     sent: u64,
     waits: bool,
+    /// The last lane of the other side that broke; those before it broke, too.
+    broken: u32,
 }
 
 impl Member {
@@ -138,6 +141,7 @@ impl Member {
             refused: HashSet::new(),
             sent: 0,
             waits: false,
+            broken: lane::DATA_CHANNEL,
         };
         let mut feeders = JoinSet::new();
         let farewell = self.serve(&mut peer, &mut serving, &mut feeders).await;
@@ -170,12 +174,15 @@ impl Member {
                     return Some((*self.stop.borrow()).unwrap_or(Farewell::Closing));
                 }
                 Some(outcome) = fed.recv() => self.fed(outcome, peer, serving).await,
+                Some(lost) = peer.lost.recv() => tell_lost(peer, serving, lost),
                 granted = serving.turn.changed() => self.granted(granted, peer, serving).await,
                 Ok(()) = self.sending.changed() => self.line_up(serving).await,
                 inbound = peer.inbound.recv() => {
                     self.begin(peer, serving, feeders, &feedback);
                     match inbound? {
-                        Inbound::Frame(frame) => self.report(Change::Frame(frame)).await,
+                        // What came on a broken lane was told to be lost.
+                        Inbound::Frame(_, lane) if (1..=serving.broken).contains(&lane) => {}
+                        Inbound::Frame(frame, _) => self.report(Change::Frame(frame)).await,
                         Inbound::Malformed(error) => {
                             self.report(Change::Violation(error.to_string())).await;
                             return Some(Farewell::Protocol);
@@ -223,7 +230,7 @@ impl Member {
             Arc::clone(&self.context),
             Arc::clone(&ready.shelf),
             line,
-            peer.bulk.clone(),
+            peer.lanes.clone(),
             Arc::clone(&serving.queue),
             feedback.clone(),
         ));
@@ -294,6 +301,10 @@ impl Member {
             Half::Fetching => {}
             Half::Serving | Half::Either => {
                 let over = match message {
+                    Message::LaneLost { lane, .. } => {
+                        serving.broken = serving.broken.max(lane);
+                        None
+                    }
                     Message::Hello { .. } => {
                         let again = "it introduced itself twice".to_owned();
                         self.report(Change::Violation(again)).await;
@@ -398,6 +409,20 @@ fn drop_requests(peer: &Peer, serving: &mut Serving, pieces: Vec<PieceRef>) {
             serving.serve.piece_settled(*piece);
         }
         peer.control.send(Message::Dropped {
+            pieces: part.to_vec(),
+        });
+    }
+}
+
+/// Tells that these pieces may not have come and are not on their way any more.
+fn tell_lost(peer: &Peer, serving: &mut Serving, lost: Lost) {
+    let Lost { lane, pieces } = lost;
+    for piece in &pieces {
+        serving.serve.piece_settled(*piece);
+    }
+    for part in pieces.chunks(REQUESTS_PER_MESSAGE) {
+        peer.control.send(Message::LaneLost {
+            lane,
             pieces: part.to_vec(),
         });
     }

@@ -86,6 +86,7 @@ impl Fetch {
                 }
             }
             Message::Dropped { pieces } => self.dropped(peer, &pieces, now)?,
+            Message::LaneLost { pieces, .. } => self.lane_lost(peer, &pieces, now)?,
             Message::Unavailable { entry, reason } => self.unavailable(peer, entry, reason, now),
             _ => return Err(Violation("it sent a message that is not a sharer's to send").into()),
         }
@@ -329,6 +330,25 @@ impl Fetch {
             if !source.is_past && !source.unavailable.contains_key(&piece.entry) {
                 dropped?;
             }
+        }
+        Ok(())
+    }
+
+    fn lane_lost(
+        &mut self,
+        peer: PeerKey,
+        pieces: &[PieceRef],
+        now: Duration,
+    ) -> Result<(), Violation> {
+        let late = self.sources.get(&peer).is_some_and(|source| source.is_past);
+        for piece in pieces {
+            let list = self.list.as_ref();
+            match list.and_then(|list| list.pieces.number(*piece)) {
+                Some(number) => self.scheduler.may_be_lost(peer, number, now),
+                None if late => {}
+                None => return Err(Violation("it lost a piece that does not exist")),
+            }
+            self.buffers.remove(&(peer, *piece));
         }
         Ok(())
     }

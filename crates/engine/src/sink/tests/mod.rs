@@ -13,6 +13,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use passalong_proto::manifest::{Entry, EntryKind, Manifest};
@@ -304,29 +305,21 @@ impl Running<'_> {
 
 /// Changes a file without changing its size or time.
 fn change_behind_the_stamp(path: &Path, at: usize) {
-    let modified = fs::metadata(path).unwrap().modified().unwrap();
-    let mut bytes = fs::read(path).unwrap();
-    bytes[at] ^= 1;
-    fs::write(path, bytes).unwrap();
-    fs::File::options()
-        .write(true)
-        .open(path)
-        .unwrap()
-        .set_modified(modified)
-        .unwrap();
+    change_and_stamp(path, at, Duration::ZERO);
 }
 
-/// Changes a byte of a file, so that its time changes as well.
+/// Changes a byte of a file, so that its time changes as well, whatever the
+/// resolution of the system's clock.
 fn change(path: &Path, at: usize) {
+    change_and_stamp(path, at, Duration::from_millis(5));
+}
+
+/// Changes a byte of a file, and its time by so much.
+fn change_and_stamp(path: &Path, at: usize, later: Duration) {
     let earlier = fs::metadata(path).unwrap().modified().unwrap();
     let mut bytes = fs::read(path).unwrap();
     bytes[at] ^= 1;
     fs::write(path, bytes).unwrap();
-    // Whatever the resolution of the system's clock.
-    fs::File::options()
-        .write(true)
-        .open(path)
-        .unwrap()
-        .set_modified(earlier + std::time::Duration::from_millis(5))
-        .unwrap();
+    let file = fs::File::options().write(true).open(path).unwrap();
+    file.set_modified(earlier + later).unwrap();
 }

@@ -132,16 +132,23 @@ fn a_hidden_folder_that_is_no_folder_is_told() {
     assert_eq!(fs::read(hidden).unwrap(), b"in the way");
 }
 
+/// A whole file with two names, as between the two steps of publishing, and
+/// records from before its last piece.
 #[cfg(unix)]
-#[test]
-fn a_publishing_that_was_cut_off_half_way_is_completed_without_touching_the_file() {
+fn cut_off_while_publishing() -> Desk {
     let desk = Desk::new(&[("a.bin", pieces_and_a_half(1, 1))]);
     desk.receive(&[(0, 0)]);
     let rows = desk.rows();
     desk.receive(&[(0, 1)]);
-    // Two names for one file, as between the two steps of publishing.
     fs::hard_link(desk.here("a.bin"), desk.partial(0)).unwrap();
     desk.store.put_files(ID, &rows).unwrap();
+    desk
+}
+
+#[cfg(unix)]
+#[test]
+fn a_publishing_that_was_cut_off_half_way_is_completed_without_touching_the_file() {
+    let desk = cut_off_while_publishing();
     let mut running = desk.start();
     assert_eq!(running.checked().present(), [0]);
     assert!(running.finish());
@@ -153,12 +160,7 @@ fn a_publishing_that_was_cut_off_half_way_is_completed_without_touching_the_file
 #[cfg(unix)]
 #[test]
 fn a_file_edited_under_its_final_name_is_not_written_to_through_a_second_name() {
-    let desk = Desk::new(&[("a.bin", pieces_and_a_half(1, 1))]);
-    desk.receive(&[(0, 0)]);
-    let rows = desk.rows();
-    desk.receive(&[(0, 1)]);
-    fs::hard_link(desk.here("a.bin"), desk.partial(0)).unwrap();
-    desk.store.put_files(ID, &rows).unwrap();
+    let desk = cut_off_while_publishing();
     let mut file = fs::File::options()
         .write(true)
         .open(desk.here("a.bin"))

@@ -1,0 +1,191 @@
+//! QUIC on the path that ICE found: the link's own socket as quinn's, and how
+//! packets are sent on it.
+
+use std::fmt;
+use std::future::Future;
+use std::io::{self, IoSliceMut};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use quinn::congestion::{BbrConfig, CubicConfig};
+use quinn::udp;
+use quinn::{
+    AsyncUdpSocket, Endpoint, EndpointConfig, MtuDiscoveryConfig, ServerConfig, TokioRuntime,
+    TransportConfig, UdpPoller, VarInt,
+};
+
+use crate::link::udp::{AsyncUdpSocket as _, EcnCodepoint, RecvMeta, Transmit};
+use crate::link::{SharedSocket, is_own};
+
+/// Largest datagram within one machine, whose interface takes 64 KiB.
+const SAME_MACHINE_MTU: u16 = 16 * 1024;
+/// A lane that hears nothing for this long is gone. The data channel goes on.
+const IDLE: Duration = Duration::from_secs(5);
+/// How often an idle lane shows that it is there.
+const KEEP_ALIVE: Duration = Duration::from_secs(2);
+/// Bytes on their way that were not acknowledged: 1 Gbit/s for 130 ms.
+const SEND_WINDOW: u64 = 16 << 20;
+/// Bytes taken from the network and not read yet.
+const RECEIVE_WINDOW: u32 = 24 << 20;
+/// The same for one stream, which carries at most 1 MiB and headers.
+const STREAM_WINDOW: u32 = 2 << 20;
+/// Streams that the other side may have open.
+const STREAMS: u32 = 64;
+
+/// How packets are paced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// As fast as the path carries: by measured bandwidth (BBR).
+    Fast,
+    /// Gives way to other traffic: loss-based (CUBIC, RFC 9438).
+    Polite,
+}
+
+/// The transport settings of a lane to `remote`.
+pub(super) fn transport(remote: SocketAddr, manner: Manner) -> Arc<TransportConfig> {
+    let mut config = TransportConfig::default();
+    match manner {
+        Manner::Fast => config.congestion_controller_factory(Arc::new(BbrConfig::default())),
+        Manner::Polite => config.congestion_controller_factory(Arc::new(CubicConfig::default())),
+    };
+    if is_own(remote.ip()) {
+        let mut discovery = MtuDiscoveryConfig::default();
+        discovery.upper_bound(SAME_MACHINE_MTU);
+        config.mtu_discovery_config(Some(discovery));
+    }
+    config
+        .max_idle_timeout(IDLE.try_into().ok())
+        .keep_alive_interval(Some(KEEP_ALIVE))
+        .send_window(SEND_WINDOW)
+        .receive_window(VarInt::from_u32(RECEIVE_WINDOW))
+        .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
+        .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS))
+        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .datagram_receive_buffer_size(None)
+        // A piece that is begun comes whole before the next one gets a turn.
+        .send_fairness(false);
+    Arc::new(config)
+}
+
+/// A QUIC endpoint on the link's socket, for one connection with `remote`.
+pub(super) fn endpoint(
+    socket: Arc<SharedSocket>,
+    remote: SocketAddr,
+    server: Option<ServerConfig>,
+) -> io::Result<Endpoint> {
+    let mut config = EndpointConfig::default();
+    // Sorting goes by the bit that greasing would change (RFC 9287).
+    config.grease_quic_bit(false);
+    if is_own(remote.ip()) {
+        let largest = config.max_udp_payload_size(SAME_MACHINE_MTU);
+        largest.map_err(|_| io::ErrorKind::InvalidInput)?;
+    }
+    let speaker = socket.begin_quic(remote);
+    let socket = Arc::new(QuicSocket { socket, speaker });
+    Endpoint::new_with_abstract_socket(config, server, socket, Arc::new(TokioRuntime))
+}
+
+/// The link's socket, lent to quinn.
+#[derive(Debug)]
+struct QuicSocket {
+    socket: Arc<SharedSocket>,
+    speaker: u64,
+}
+
+impl Drop for QuicSocket {
+    fn drop(&mut self) {
+        self.socket.end_quic(self.speaker);
+    }
+}
+
+impl AsyncUdpSocket for QuicSocket {
+    fn create_io_poller(self: Arc<Self>) -> Pin<Box<dyn UdpPoller>> {
+        Box::pin(Writable {
+            socket: Arc::clone(&self.socket),
+            waiting: None,
+        })
+    }
+
+    fn try_send(&self, transmit: &udp::Transmit<'_>) -> io::Result<()> {
+        self.socket.try_send(&Transmit {
+            destination: transmit.destination,
+            ecn: transmit
+                .ecn
+                .and_then(|ecn| EcnCodepoint::from_bits(ecn as u8)),
+            contents: transmit.contents,
+            segment_size: transmit.segment_size,
+            src_ip: transmit.src_ip,
+        })
+    }
+
+    fn poll_recv(
+        &self,
+        cx: &mut Context<'_>,
+        bufs: &mut [IoSliceMut<'_>],
+        meta: &mut [udp::RecvMeta],
+    ) -> Poll<io::Result<usize>> {
+        let mut read = [RecvMeta::default(); udp::BATCH_SIZE];
+        let room = meta.len().min(read.len());
+        let count = ready!(
+            self.socket
+                .poll_quic(self.speaker, cx, bufs, &mut read[..room])
+        )?;
+        for (meta, read) in meta.iter_mut().zip(&read).take(count) {
+            *meta = udp::RecvMeta {
+                addr: read.addr,
+                len: read.len,
+                stride: read.stride,
+                ecn: read
+                    .ecn
+                    .and_then(|ecn| udp::EcnCodepoint::from_bits(ecn as u8)),
+                dst_ip: read.dst_ip,
+            };
+        }
+        Poll::Ready(Ok(count))
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    fn may_fragment(&self) -> bool {
+        self.socket.may_fragment()
+    }
+
+    fn max_transmit_segments(&self) -> usize {
+        self.socket.max_gso_segments()
+    }
+
+    fn max_receive_segments(&self) -> usize {
+        self.socket.max_gro_segments()
+    }
+}
+
+type Waiting = Pin<Box<dyn Future<Output = io::Result<()>> + Send + Sync>>;
+
+/// One task's wait for room in the socket's buffer.
+struct Writable {
+    socket: Arc<SharedSocket>,
+    waiting: Option<Waiting>,
+}
+
+impl fmt::Debug for Writable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Writable").finish_non_exhaustive()
+    }
+}
+
+impl UdpPoller for Writable {
+    fn poll_writable(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let socket = Arc::clone(&self.socket);
+        let waiting = self
+            .waiting
+            .get_or_insert_with(|| Box::pin(async move { socket.writable().await }));
+        let outcome = ready!(waiting.as_mut().poll(cx));
+        self.waiting = None;
+        Poll::Ready(outcome)
+    }
+}

@@ -1,0 +1,279 @@
+//! One UDP socket for both lanes of a link: WebRTC's packets and QUIC's, told apart
+//! by [`passalong_proto::datagram`].
+//!
+//! Whoever reads gets whole batches (GRO), keeps what is its own and hands over the
+//! rest: WebRTC reads while there is no QUIC, QUIC reads while there is. Invariant:
+//! QUIC is given nothing but what came from the address that ICE nominated.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSliceMut};
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
+
+use passalong_proto::datagram::{Kind, datagrams, keep_quic};
+use tokio::io::Interest;
+use webrtc::runtime::{AsyncUdpSocket, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
+
+/// Datagrams that may wait for WebRTC while QUIC reads; more are lost, as they
+/// would be in a full socket buffer.
+const MAX_WAITING: usize = 4096;
+
+/// A UDP socket with two readers.
+#[derive(Debug)]
+pub(crate) struct SharedSocket {
+    io: tokio::net::UdpSocket,
+    offload: Offload,
+    sorting: Mutex<Sorting>,
+}
+
+/// What the kernel can split and join; without a `Debug` of its own.
+struct Offload(UdpSocketState);
+
+impl std::fmt::Debug for Offload {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Offload")
+            .field(&self.0.max_gso_segments())
+            .field(&self.0.gro_segments())
+            .finish()
+    }
+}
+
+#[derive(Debug, Default)]
+struct Sorting {
+    /// Where QUIC comes from, while it is spoken here.
+    nominated: Option<SocketAddr>,
+    /// Who sent DTLS last, which flows on the nominated path alone.
+    dtls: Option<SocketAddr>,
+    /// For WebRTC, read by QUIC.
+    waiting: VecDeque<(SocketAddr, Box<[u8]>)>,
+    webrtc: Option<Waker>,
+    quic: Option<Waker>,
+    /// Counts those that spoke QUIC here; the last of them has the reading.
+    speaker: u64,
+    /// Who waits at the socket, which wakes only whoever came last: a speaker, or
+    /// WebRTC for 0.
+    at_socket: u64,
+}
+
+impl SharedSocket {
+    /// Takes a bound socket. Needs a running tokio.
+    pub(super) fn new(socket: UdpSocket) -> io::Result<SharedSocket> {
+        socket.set_nonblocking(true)?;
+        let io = tokio::net::UdpSocket::from_std(socket)?;
+        let offload = Offload(UdpSocketState::new(UdpSockRef::from(&io))?);
+        Ok(SharedSocket {
+            io,
+            offload,
+            sorting: Mutex::default(),
+        })
+    }
+
+    /// Whether DTLS from this address came here last: then it is this socket's path.
+    pub(super) fn hears(&self, address: SocketAddr) -> bool {
+        self.lock().dtls == Some(address)
+    }
+
+    /// Gives QUIC its datagrams, and the reading, until [`SharedSocket::end_quic`].
+    /// Returns what this speaker has to name itself by; none before it has either.
+    pub(crate) fn begin_quic(&self, nominated: SocketAddr) -> u64 {
+        let mut sorting = self.lock();
+        sorting.nominated = Some(nominated);
+        sorting.speaker += 1;
+        sorting.quic = None;
+        sorting.speaker
+    }
+
+    /// Leaves the reading to WebRTC again, if this speaker has it.
+    pub(crate) fn end_quic(&self, speaker: u64) {
+        let mut sorting = self.lock();
+        if sorting.speaker != speaker {
+            return;
+        }
+        sorting.nominated = None;
+        sorting.quic = None;
+        let webrtc = sorting.webrtc.take();
+        drop(sorting);
+        if let Some(waker) = webrtc {
+            waker.wake();
+        }
+    }
+
+    /// Reads datagrams of QUIC; what else came is left to WebRTC. As
+    /// [`AsyncUdpSocket::poll_recv`], but that messages may be empty.
+    pub(crate) fn poll_quic(
+        &self,
+        speaker: u64,
+        cx: &mut Context<'_>,
+        bufs: &mut [IoSliceMut<'_>],
+        meta: &mut [RecvMeta],
+    ) -> Poll<io::Result<usize>> {
+        let mut sorting = self.lock();
+        if sorting.speaker != speaker {
+            sorting.yield_socket();
+            return Poll::Pending;
+        }
+        sorting.quic = Some(cx.waker().clone());
+        sorting.at_socket = speaker;
+        drop(sorting);
+        let count = ready!(self.poll_read(cx, bufs, meta))?;
+        let mut sorting = self.lock();
+        let before = sorting.waiting.len();
+        for (buf, meta) in bufs.iter_mut().zip(meta.iter_mut()).take(count) {
+            let from = meta.addr;
+            let nominated = sorting.nominated == Some(from);
+            let length = meta.len.min(buf.len());
+            meta.len = keep_quic(&mut buf[..length], meta.stride, nominated, |kind, data| {
+                sorting.heard(kind, from);
+                if kind != Kind::Other && sorting.waiting.len() < MAX_WAITING {
+                    sorting.waiting.push_back((from, data.into()));
+                }
+            });
+        }
+        let webrtc = match sorting.waiting.len() > before {
+            true => sorting.webrtc.take(),
+            false => None,
+        };
+        drop(sorting);
+        if let Some(waker) = webrtc {
+            waker.wake();
+        }
+        Poll::Ready(Ok(count))
+    }
+
+    /// Sends without waiting. Fails only where there is no room now; what the
+    /// network refuses counts as lost on the way.
+    pub(crate) fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        match self
+            .io
+            .try_io(Interest::WRITABLE, || self.send_now(transmit))
+        {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
+                tracing::trace!(%error, "a datagram was not sent");
+                Ok(())
+            }
+            sent => sent,
+        }
+    }
+
+    fn send_now(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        let socket = UdpSockRef::from(&self.io);
+        self.offload.0.try_send(socket, transmit)
+    }
+
+    /// Waits until something can be sent.
+    pub(crate) async fn writable(&self) -> io::Result<()> {
+        self.io.writable().await
+    }
+
+    /// Whether datagrams may be split on their way.
+    pub(crate) fn may_fragment(&self) -> bool {
+        self.offload.0.may_fragment()
+    }
+
+    fn poll_read(
+        &self,
+        cx: &mut Context<'_>,
+        bufs: &mut [IoSliceMut<'_>],
+        meta: &mut [RecvMeta],
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.io.poll_recv_ready(cx))?;
+            let read = self.io.try_io(Interest::READABLE, || {
+                self.offload
+                    .0
+                    .recv(UdpSockRef::from(&self.io), &mut *bufs, &mut *meta)
+            });
+            match read {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                other => return Poll::Ready(other),
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Sorting> {
+        self.sorting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Sorting {
+    fn heard(&mut self, kind: Kind, from: SocketAddr) {
+        if kind == Kind::Dtls {
+            self.dtls = Some(from);
+        }
+    }
+
+    /// Whoever was woken in the place of the reader wakes it.
+    fn yield_socket(&mut self) {
+        if self.at_socket != self.speaker
+            && let Some(waker) = self.quic.take()
+        {
+            waker.wake();
+        }
+    }
+}
+
+/// WebRTC's side of it.
+impl AsyncUdpSocket for SharedSocket {
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.io.local_addr()
+    }
+
+    fn max_gso_segments(&self) -> usize {
+        self.offload.0.max_gso_segments()
+    }
+
+    fn max_gro_segments(&self) -> usize {
+        self.offload.0.gro_segments()
+    }
+
+    fn poll_send(&self, cx: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.io.poll_send_ready(cx))?;
+            match self
+                .io
+                .try_io(Interest::WRITABLE, || self.send_now(transmit))
+            {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                other => return Poll::Ready(other.map(|()| transmit.contents.len())),
+            }
+        }
+    }
+
+    fn poll_recv(
+        &self,
+        cx: &mut Context<'_>,
+        bufs: &mut [IoSliceMut<'_>],
+        meta: &mut [RecvMeta],
+    ) -> Poll<io::Result<usize>> {
+        let mut sorting = self.lock();
+        let waiting = sorting.waiting.pop_front();
+        if let (Some((from, datagram)), Some(buf), Some(meta)) =
+            (waiting, bufs.first_mut(), meta.first_mut())
+        {
+            let length = datagram.len().min(buf.len());
+            buf[..length].copy_from_slice(&datagram[..length]);
+            *meta = RecvMeta::default();
+            meta.addr = from;
+            meta.len = length;
+            meta.stride = length.max(1);
+            return Poll::Ready(Ok(1));
+        }
+        sorting.webrtc = Some(cx.waker().clone());
+        if sorting.nominated.is_some() {
+            sorting.yield_socket();
+            return Poll::Pending;
+        }
+        sorting.at_socket = 0;
+        drop(sorting);
+        let count = ready!(self.poll_read(cx, bufs, meta))?;
+        let mut sorting = self.lock();
+        for (buf, meta) in bufs.iter().zip(meta.iter_mut()).take(count) {
+            meta.stride = meta.stride.max(1);
+            for range in datagrams(meta.len.min(buf.len()), meta.stride) {
+                sorting.heard(Kind::of(buf[range.start], false), meta.addr);
+            }
+        }
+        Poll::Ready(Ok(count))
+    }
+}
