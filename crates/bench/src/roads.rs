@@ -52,7 +52,7 @@ pub(crate) const ROADS: [Road; 5] = [
         name: "far",
         quality: Some(quality(50_000, 100, 0.01, 1024)),
         bytes: 150 * MEGABYTE,
-        bytes_if_slowed: 15 * MEGABYTE,
+        bytes_if_slowed: 3 * MEGABYTE,
     },
 ];
 
