@@ -110,6 +110,9 @@ pub(crate) enum Part {
     Many,
     /// A file of 4 GB until it is offered
     Hashing,
+    /// A file of 40 GB (of zeros, but the receiver needs that much free disk) that is opened while
+    /// it is being hashed, until its first byte
+    Early,
     /// Ten shares that nobody fetches
     Idle,
 }

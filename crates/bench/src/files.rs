@@ -17,6 +17,8 @@ const DISK_BLOCK: u64 = 512;
 pub(crate) enum Load {
     /// One file.
     File { bytes: u64 },
+    /// One file of zeros that takes no room on the disk.
+    Hollow { bytes: u64 },
     /// Files of the same size, spread over folders.
     Small { files: u32, folders: u32, each: u64 },
 }
@@ -25,7 +27,7 @@ impl Load {
     /// Bytes in all.
     pub(crate) fn bytes(&self) -> u64 {
         match self {
-            Load::File { bytes } => *bytes,
+            Load::File { bytes } | Load::Hollow { bytes } => *bytes,
             Load::Small { files, each, .. } => u64::from(*files) * each,
         }
     }
@@ -33,7 +35,7 @@ impl Load {
     /// Files in all.
     pub(crate) fn files(&self) -> u32 {
         match self {
-            Load::File { .. } => 1,
+            Load::File { .. } | Load::Hollow { .. } => 1,
             Load::Small { files, .. } => *files,
         }
     }
@@ -51,6 +53,7 @@ impl Load {
         let mut noise = Noise(0x9e37_79b9_7f4a_7c15 ^ self.bytes());
         match self {
             Load::File { bytes } => noise.write(path, *bytes),
+            Load::Hollow { bytes } => File::create(path)?.set_len(*bytes),
             Load::Small {
                 files,
                 folders,

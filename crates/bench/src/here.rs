@@ -17,17 +17,20 @@ use crate::results::{Cost, Kind, Results, Run};
 use crate::roads::{ROADS, Road};
 use crate::table::table;
 
-const PARTS: [Part; 5] = [
+const PARTS: [Part; 6] = [
     Part::File,
     Part::Small,
     Part::Many,
     Part::Hashing,
+    Part::Early,
     Part::Idle,
 ];
 const PROGRAMS: [Program; 3] = [Program::Passalong, Program::DataChannel, Program::Sendme];
 const MEGABYTE: u64 = 1_000_000;
 /// What is hashed; with its copy in the page cache.
 const HASHED: u64 = 4000 * MEGABYTE;
+/// What takes long to hash.
+const LONG: u64 = 40_000 * MEGABYTE;
 const IDLE_SHARES: usize = 10;
 /// An idle program is left alone for this long before it is looked at, and
 /// looked at for this long.
@@ -62,12 +65,9 @@ pub(crate) async fn run(args: args::Here) -> Result<(), Failure> {
     for part in parts {
         for repeat in 1..=common.repeats {
             match part {
-                Part::Hashing => results
-                    .runs
-                    .push(hashing(&installed, &mut ground, repeat).await?),
-                Part::Idle => results
-                    .runs
-                    .push(idle(&installed, &mut ground, repeat).await?),
+                Part::Hashing => keep(hashing(&installed, &mut ground, repeat).await, &mut results),
+                Part::Early => keep(early(&installed, &ground, repeat).await, &mut results),
+                Part::Idle => keep(idle(&installed, &ground, repeat).await, &mut results),
                 Part::File | Part::Small | Part::Many => {
                     let (kind, load) = load(part, common.size);
                     for program in wanted.iter().copied().filter(|p| installed.has(*p)) {
@@ -119,7 +119,7 @@ async fn hashing(installed: &Installed, ground: &mut Ground, repeat: u32) -> Res
     let (source, _) = ground.source(Load::File { bytes: HASHED })?;
     let room = ground.room()?;
     let mut offered = passalong(installed, room.path()).offer(&[&source]).await?;
-    let seconds = offered.listed_after.as_secs_f64();
+    let seconds = offered.listed().await?.as_secs_f64();
     eprintln!(
         "  {repeat} hashing: {:.0} MB/s",
         HASHED as f64 / 1e6 / seconds
@@ -133,15 +133,37 @@ async fn hashing(installed: &Installed, ground: &mut Ground, repeat: u32) -> Res
     })
 }
 
+/// Opens the invite of a file that takes long to hash, and stops at its first
+/// byte.
+async fn early(installed: &Installed, ground: &Ground, repeat: u32) -> Result<Run, Failure> {
+    let room = ground.room()?;
+    let source = room.path().join("long.bin");
+    Load::Hollow { bytes: LONG }.make(&source)?;
+    let passalong = passalong(installed, room.path());
+    let mut offered = passalong.offer(&[&source]).await?;
+    let [since_start, since_accepting] = passalong.first_byte(&offered).await?;
+    let seconds = since_start.as_secs_f64();
+    eprintln!("  {repeat} 40 GB still being hashed: first byte after {seconds:.1} s");
+    Ok(Run {
+        bytes: LONG,
+        files: 1,
+        seconds,
+        first_byte_seconds: Some(since_accepting.as_secs_f64()),
+        sender: Some(Cost::between(Used::default(), offered.running.used())),
+        ..named(Kind::Early, repeat)
+    })
+}
+
 /// Offers ten files one after the other, then all of them at once, and looks
 /// what that costs while nobody comes.
-async fn idle(installed: &Installed, ground: &mut Ground, repeat: u32) -> Result<Run, Failure> {
+async fn idle(installed: &Installed, ground: &Ground, repeat: u32) -> Result<Run, Failure> {
     let room = ground.room()?;
     let passalong = passalong(installed, room.path());
     for share in 1..=IDLE_SHARES {
         let path = room.path().join(format!("{share}.bin"));
         Load::File { bytes: MEGABYTE }.make(&path)?;
         let mut offered = passalong.offer(&[&path]).await?;
+        offered.listed().await?;
         offered.running.interrupt();
         offered.running.ended().await?;
     }
@@ -161,6 +183,14 @@ async fn idle(installed: &Installed, ground: &mut Ground, repeat: u32) -> Result
         sender: Some(cost),
         ..named(Kind::Idle, repeat)
     })
+}
+
+/// A part that fails does not keep the others from being measured.
+fn keep(run: Result<Run, Failure>, results: &mut Results) {
+    match run {
+        Ok(run) => results.runs.push(run),
+        Err(failure) => eprintln!("  {failure}"),
+    }
 }
 
 fn passalong<'a>(installed: &'a Installed, work: &'a Path) -> Passalong<'a> {

@@ -44,7 +44,7 @@ impl Ground {
     /// What is sent for `load`, made at the first time, and its hash.
     pub(crate) fn source(&mut self, load: Load) -> Result<(PathBuf, blake3::Hash), Failure> {
         let name = match load {
-            Load::File { bytes } => format!("{bytes}.bin"),
+            Load::File { bytes } | Load::Hollow { bytes } => format!("{bytes}.bin"),
             Load::Small { files, each, .. } => format!("{files}-files-of-{each}"),
         };
         if let Some(source) = self.sources.get(&name) {

@@ -11,7 +11,7 @@ use crate::ends::{End, Ends};
 use crate::process::{Running, Used};
 use crate::transfer::{Side, Transfer};
 
-/// How long it may take to offer what it was given.
+/// How long it may take to be ready.
 const PATIENCE: Duration = Duration::from_secs(600);
 
 /// The events that matter here; others are passed over.
@@ -44,49 +44,40 @@ pub(crate) struct Passalong<'a> {
     pub(crate) data_channel_alone: bool,
 }
 
-/// A share that is offered.
+/// A share whose invite works.
 #[derive(Debug)]
 pub(crate) struct Offered {
     pub(crate) running: Running,
     pub(crate) link: String,
-    /// From the invite to the complete list.
-    pub(crate) listed_after: Duration,
-    /// What it had taken by then.
-    pub(crate) used: Used,
+    invited: Instant,
 }
 
 impl Passalong<'_> {
-    /// Offers `paths`, or all that was offered before, and waits until the
-    /// list is complete.
+    /// Offers `paths`, or all that was offered before. What it holds may not
+    /// be hashed yet.
     pub(crate) async fn offer(&self, paths: &[&Path]) -> Result<Offered, Failure> {
         let mut command = self.command(End::Sender);
         command.arg("share").args(paths);
         let mut running = Running::start("passalong share", command)?;
-        let mut invite: Option<(String, Instant)> = None;
-        let ready = tokio::time::timeout(PATIENCE, async {
-            while let Some((at, event)) = heard(&mut running).await? {
-                match (event, &invite) {
-                    (Event::Invite { link }, _) => invite = Some((link, at)),
-                    (Event::Manifest {}, Some((_, since))) => return Ok(Some(at - *since)),
-                    _ => {}
-                }
-            }
-            Ok::<_, Failure>(None)
-        });
-        let listed = match ready.await {
-            Ok(listed) => listed?,
-            Err(_) => return Err(running.failure("it does not get ready")),
-        };
-        let (Some(listed_after), Some((link, _))) = (listed, invite) else {
-            return Err(running.failure("it ended before it was ready"));
-        };
-        let used = running.used();
-        Ok(Offered {
-            running,
-            link,
-            listed_after,
-            used,
-        })
+        match patient(&mut running, |event| matches!(event, Event::Invite { .. })).await? {
+            (invited, Event::Invite { link }) => Ok(Offered {
+                running,
+                link,
+                invited,
+            }),
+            _ => Err(Failure::Broken("an invite is an invite")),
+        }
+    }
+
+    /// Opens the invite and waits for the first bytes; gives the time since the
+    /// start of the receiver, and since it accepted.
+    pub(crate) async fn first_byte(&self, offered: &Offered) -> Result<[Duration; 2], Failure> {
+        let mut get = self.get(&offered.link)?;
+        let listed = |event: &Event| matches!(event, Event::Manifest {});
+        let (accepted, _) = patient(&mut get, listed).await?;
+        let begun = |event: &Event| matches!(event, Event::Progress { bytes } if *bytes > 0);
+        let (at, _) = patient(&mut get, begun).await?;
+        Ok([at - get.begun(), at - accepted])
     }
 
     /// Hands `source` over; gives up after `limit`.
@@ -95,12 +86,11 @@ impl Passalong<'_> {
         source: &Path,
         limit: Duration,
     ) -> Result<Transfer, Failure> {
-        let offered = self.offer(&[source]).await?;
+        let mut offered = self.offer(&[source]).await?;
+        let preparing = offered.listed().await?;
         let mut share = offered.running;
-        let to = self.work.join("arrived");
-        let mut command = self.command(End::Receiver);
-        command.arg("get").arg("--to").arg(&to).arg(&offered.link);
-        let mut get = Running::start("passalong get", command)?;
+        let before = share.used();
+        let mut get = self.get(&offered.link)?;
         let begun = get.begun();
         let (mut accepted, mut first_byte) = (None, None);
         let waited = tokio::time::timeout(limit, async {
@@ -127,7 +117,7 @@ impl Passalong<'_> {
             Err(_) => None,
         };
         let sender = Side {
-            before: offered.used,
+            before,
             after: share.used(),
         };
         if done.is_some() {
@@ -135,8 +125,8 @@ impl Passalong<'_> {
         }
         Ok(Transfer {
             seconds: done,
-            arrived: to,
-            preparing: offered.listed_after,
+            arrived: self.arrived(),
+            preparing,
             first_byte,
             sender,
             receiver: Side {
@@ -144,6 +134,16 @@ impl Passalong<'_> {
                 after: get.used(),
             },
         })
+    }
+
+    fn get(&self, link: &str) -> Result<Running, Failure> {
+        let mut command = self.command(End::Receiver);
+        command.arg("get").arg("--to").arg(self.arrived()).arg(link);
+        Running::start("passalong get", command)
+    }
+
+    fn arrived(&self) -> PathBuf {
+        self.work.join("arrived")
     }
 
     fn command(&self, end: End) -> tokio::process::Command {
@@ -167,6 +167,37 @@ impl Passalong<'_> {
             End::Sender => "sender",
             End::Receiver => "receiver",
         })
+    }
+}
+
+impl Offered {
+    /// Waits until the list is complete; gives the time since the invite.
+    pub(crate) async fn listed(&mut self) -> Result<Duration, Failure> {
+        let listed = |event: &Event| matches!(event, Event::Manifest {});
+        let (at, _) = patient(&mut self.running, listed).await?;
+        Ok(at - self.invited)
+    }
+}
+
+/// Waits for an event that is `wanted`, as long as [`PATIENCE`].
+async fn patient(
+    running: &mut Running,
+    wanted: impl Fn(&Event) -> bool,
+) -> Result<(Instant, Event), Failure> {
+    let found = tokio::time::timeout(PATIENCE, async {
+        while let Some((at, event)) = heard(running).await? {
+            if wanted(&event) {
+                return Ok(Some((at, event)));
+            }
+        }
+        Ok::<_, Failure>(None)
+    })
+    .await;
+    match found {
+        Ok(Ok(Some(found))) => Ok(found),
+        Ok(Ok(None)) => Err(running.failure("it ended before it was ready")),
+        Ok(Err(failure)) => Err(failure),
+        Err(_) => Err(running.failure("it does not get ready")),
     }
 }
 

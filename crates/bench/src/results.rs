@@ -46,7 +46,8 @@ pub(crate) struct Run {
     /// Files of the share.
     pub(crate) files: u32,
     /// Between starting the receiver and the last byte on its disk; with
-    /// [`Kind::Hashing`] until the list was there.
+    /// [`Kind::Hashing`] until the list was there, with [`Kind::Early`] until
+    /// the first byte.
     pub(crate) seconds: f64,
     /// Whether everything arrived and was found to be what was sent. If not,
     /// the run was ended at the limit of time.
@@ -67,7 +68,7 @@ pub(crate) struct Run {
 }
 
 /// What a run does.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Kind {
     /// One file from disk to disk.
@@ -79,6 +80,8 @@ pub(crate) enum Kind {
     ManyFiles,
     /// One file hashed and offered, sent to nobody.
     Hashing,
+    /// A file of 40 GB opened while it is being hashed, until its first byte.
+    Early,
     /// Ten shares that nobody fetches; processor time is that of the sender.
     Idle,
 }
@@ -91,6 +94,7 @@ impl Kind {
             Kind::SmallFiles => "10,000 files of 4 KB",
             Kind::ManyFiles => "100,000 files of 4 KB",
             Kind::Hashing => "hashing",
+            Kind::Early => "40 GB still being hashed",
             Kind::Idle => "ten idle shares",
         }
     }
@@ -165,8 +169,8 @@ impl Results {
         fs::write(path, text).map_err(failed)
     }
 
-    /// The runs of the same road, load and program together, in the order of
-    /// their first ones.
+    /// The runs of the same road, load and program together. Roads and programs
+    /// are in the order of their first ones.
     pub(crate) fn groups(&self) -> Vec<Group<'_>> {
         let mut groups: Vec<Group<'_>> = Vec::new();
         for run in &self.runs {
@@ -182,6 +186,14 @@ impl Results {
                 }),
             }
         }
+        let place = |group: &Group<'_>| {
+            let road = self
+                .runs
+                .iter()
+                .position(|run| run.road == group.first.road);
+            (road, group.first.load)
+        };
+        groups.sort_by_key(place);
         groups
     }
 }

@@ -70,6 +70,15 @@ pub(crate) fn speed(group: &Group<'_>) -> (String, String) {
         });
         return told(share, 1.0, 2, " % of a core", unfinished);
     }
+    if first.load == Kind::Early {
+        return told(
+            group.spread(|run| Some(run.seconds)),
+            1.0,
+            1,
+            " s to the first byte",
+            "",
+        );
+    }
     match first.road.as_str() {
         "loopback" if matches!(first.load, Kind::SmallFiles | Kind::ManyFiles) => {
             let files = group.spread(|run| Some(f64::from(run.files) / run.seconds));
@@ -88,7 +97,7 @@ pub(crate) fn first_byte(group: &Group<'_>) -> String {
 
 /// Processor seconds for a gigabyte, of the sender and the receiver.
 pub(crate) fn cpu(group: &Group<'_>) -> String {
-    if group.first().load == Kind::Idle {
+    if matches!(group.first().load, Kind::Idle | Kind::Early) {
         return String::new();
     }
     let gigabytes = |bytes: u64| bytes as f64 / 1e9;
