@@ -1,7 +1,7 @@
 //! A program under measurement: started, listened to, and watched in /proc for
 //! the memory and the processor time it takes.
 //!
-//! It is killed when its value is dropped. Times of lines are those at which
+//! It is killed and gone when its value is dropped. Times of lines are those at which
 //! they were read.
 
 use std::process::{ExitStatus, Stdio};
@@ -20,6 +20,9 @@ use crate::Failure;
 const LOOK: Duration = Duration::from_millis(20);
 /// Linux counts processor time in hundredths of a second (proc(5), USER_HZ).
 const TICK: Duration = Duration::from_millis(10);
+/// How long a killed program may take to be gone, and how often that is looked at.
+const ENDING: Duration = Duration::from_secs(5);
+const SHORT: Duration = Duration::from_millis(2);
 /// Lines of complaints that are kept for a failure's message.
 const COMPLAINTS: usize = 10;
 
@@ -175,6 +178,12 @@ impl Drop for Running {
         for task in &self.tasks {
             task.abort();
         }
+        // Nobody shall write to a folder or a network that is taken away next.
+        let _ = self.child.start_kill();
+        let until = Instant::now() + ENDING;
+        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < until {
+            std::thread::sleep(SHORT);
+        }
     }
 }
 
@@ -244,6 +253,16 @@ mod tests {
         while running.line().await.is_some() {}
         let failure = running.failure("it gave up");
         assert_eq!(failure.to_string(), "sh: it gave up\n  no disk");
+    }
+
+    #[tokio::test]
+    async fn a_program_is_gone_when_its_value_is_dropped() {
+        let mut running = shell("echo ready; exec sleep 1000");
+        running.line().await.expect("a line");
+        let folder = format!("/proc/{}", running.pid);
+        assert!(std::path::Path::new(&folder).exists());
+        drop(running);
+        assert!(!std::path::Path::new(&folder).exists());
     }
 
     #[test]
