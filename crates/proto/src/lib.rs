@@ -5,6 +5,7 @@
 //! Whatever comes from a peer is hostile until a type of this crate has parsed it.
 
 pub mod code;
+pub mod congestion;
 pub mod datagram;
 pub mod fetch;
 pub mod invite;

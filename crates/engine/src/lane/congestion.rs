@@ -1,44 +1,44 @@
-//! BBR that takes rare loss for what it mostly is: a bad road, not a full one.
-//!
-//! quinn's BBR leaves its start-up at the first loss that comes with a round of no
-//! growth, and then needs ten seconds to find the bandwidth of a lossy road. Like
-//! version 3 of BBR (draft-ietf-ccwg-bbr, `BBRLossThresh`), this one lets it hear of
-//! loss only beyond [`TOLERATED`] of what is on its way. All else is quinn's.
+//! [`passalong_proto::congestion`] as a controller of quinn's.
 
 use std::any::Any;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use quinn::congestion::{BbrConfig, Controller, ControllerFactory, ControllerMetrics};
+use passalong_proto::congestion::Congestion;
+use quinn::congestion::{Controller, ControllerFactory};
 use quinn_proto::RttEstimator;
 
-/// Of the bytes of one round, the share that may be lost: one in so many.
-const TOLERATED: u64 = 50;
+/// Makes controllers that follow the bandwidth.
+#[derive(Debug)]
+pub(super) struct Bandwidth;
 
-/// Makes tolerant controllers.
-#[derive(Debug, Default)]
-pub(super) struct TolerantConfig(Arc<BbrConfig>);
-
-impl ControllerFactory for TolerantConfig {
+impl ControllerFactory for Bandwidth {
     fn build(self: Arc<Self>, now: Instant, current_mtu: u16) -> Box<dyn Controller> {
-        Box::new(Tolerant {
-            inner: Arc::clone(&self.0).build(now, current_mtu),
-            acked: 0,
-            lost: 0,
+        let congestion = Congestion::new(u64::from(current_mtu));
+        Box::new(Control {
+            started: now,
+            initial_window: congestion.window(),
+            congestion,
         })
     }
 }
 
-struct Tolerant {
-    inner: Box<dyn Controller>,
-    /// Bytes of this round, which lasts until a window of them was acknowledged.
-    acked: u64,
-    lost: u64,
+#[derive(Clone, Debug)]
+struct Control {
+    started: Instant,
+    initial_window: u64,
+    congestion: Congestion,
 }
 
-impl Controller for Tolerant {
-    fn on_sent(&mut self, now: Instant, bytes: u64, last_packet_number: u64) {
-        self.inner.on_sent(now, bytes, last_packet_number);
+impl Control {
+    fn time(&self, at: Instant) -> Duration {
+        at.saturating_duration_since(self.started)
+    }
+}
+
+impl Controller for Control {
+    fn on_sent(&mut self, _now: Instant, _bytes: u64, last_packet_number: u64) {
+        self.congestion.sent(last_packet_number);
     }
 
     fn on_ack(
@@ -47,64 +47,52 @@ impl Controller for Tolerant {
         sent: Instant,
         bytes: u64,
         app_limited: bool,
-        rtt: &RttEstimator,
+        _rtt: &RttEstimator,
     ) {
-        self.acked += bytes;
-        if self.acked >= self.inner.window() {
-            self.acked = 0;
-            self.lost = 0;
-        }
-        self.inner.on_ack(now, sent, bytes, app_limited, rtt);
+        let (sent, now) = (self.time(sent), self.time(now));
+        self.congestion.acked(sent, bytes, app_limited, now);
     }
 
     fn on_end_acks(
         &mut self,
         now: Instant,
         in_flight: u64,
-        app_limited: bool,
+        _app_limited: bool,
         largest_packet_num_acked: Option<u64>,
     ) {
-        self.inner
-            .on_end_acks(now, in_flight, app_limited, largest_packet_num_acked);
+        if let Some(largest) = largest_packet_num_acked {
+            let now = self.time(now);
+            self.congestion.acks_end(largest, in_flight, now);
+        }
     }
 
     fn on_congestion_event(
         &mut self,
-        now: Instant,
-        sent: Instant,
+        _now: Instant,
+        _sent: Instant,
         is_persistent_congestion: bool,
         lost_bytes: u64,
     ) {
-        self.lost += lost_bytes;
-        if is_persistent_congestion || self.lost * TOLERATED > self.inner.window() {
-            let lost = std::mem::take(&mut self.lost);
-            self.inner
-                .on_congestion_event(now, sent, is_persistent_congestion, lost);
+        self.congestion.lost(lost_bytes);
+        if is_persistent_congestion {
+            self.congestion.collapsed();
         }
     }
 
     fn on_mtu_update(&mut self, new_mtu: u16) {
-        self.inner.on_mtu_update(new_mtu);
+        self.congestion.set_mtu(u64::from(new_mtu));
     }
 
     fn window(&self) -> u64 {
-        self.inner.window()
-    }
-
-    fn metrics(&self) -> ControllerMetrics {
-        self.inner.metrics()
+        self.congestion.window()
     }
 
     fn clone_box(&self) -> Box<dyn Controller> {
-        Box::new(Tolerant {
-            inner: self.inner.clone_box(),
-            acked: self.acked,
-            lost: self.lost,
-        })
+        Box::new(self.clone())
     }
 
     fn initial_window(&self) -> u64 {
-        self.inner.initial_window()
+        self.initial_window
     }
 
     fn into_any(self: Box<Self>) -> Box<dyn Any> {

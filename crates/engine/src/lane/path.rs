@@ -17,7 +17,7 @@ use quinn::{
     TransportConfig, UdpPoller, VarInt,
 };
 
-use super::congestion::TolerantConfig;
+use super::congestion::Bandwidth;
 use crate::link::udp::{AsyncUdpSocket as _, EcnCodepoint, RecvMeta, Transmit};
 use crate::link::{SharedSocket, is_own};
 
@@ -39,7 +39,7 @@ const STREAMS: u32 = 64;
 /// How packets are paced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Manner {
-    /// As fast as the path carries: by measured bandwidth (BBR).
+    /// As fast as the path carries: by measured bandwidth.
     Fast,
     /// Gives way to other traffic: loss-based (CUBIC, RFC 9438).
     Polite,
@@ -49,7 +49,7 @@ pub(crate) enum Manner {
 pub(super) fn transport(remote: SocketAddr, manner: Manner) -> Arc<TransportConfig> {
     let mut config = TransportConfig::default();
     match manner {
-        Manner::Fast => config.congestion_controller_factory(Arc::new(TolerantConfig::default())),
+        Manner::Fast => config.congestion_controller_factory(Arc::new(Bandwidth)),
         Manner::Polite => config.congestion_controller_factory(Arc::new(CubicConfig::default())),
     };
     if is_own(remote.ip()) {
