@@ -31,6 +31,7 @@ export const settings: Settings = {
   uploadSlots: 8,
   paused: false,
   passOn: true,
+  background: false,
 };
 
 export function snapshot(part: Partial<Snapshot> = {}): Snapshot {

@@ -608,6 +608,14 @@ describe("settings", () => {
     expect(asked(bridge, "saveSettings")).toEqual([[{ ...before, uploadSlots: 3 }], [{ ...before, uploadSlots: 3, passOn: false }]]);
   });
 
+  it("take whether other traffic goes first", async () => {
+    const bridge = await open(scenes.settings);
+    await click("settings-button");
+    await click("background");
+    const before = scenes.settings?.snapshot.settings;
+    expect(asked(bridge, "saveSettings")).toEqual([[{ ...before, background: true }]]);
+  });
+
   it("rename the device, but never to nothing", async () => {
     const bridge = await open(scenes.settings);
     await click("settings-button");

@@ -12,13 +12,13 @@ use std::time::Duration;
 
 use passalong_proto::keys::Role;
 use passalong_proto::wire::{Frame, Message};
-use quinn::{Connection, Endpoint};
+use quinn::Connection;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use super::Lost;
-use super::path::{Manner, endpoint, transport};
+use super::path::{Manner, Speaking, speak, transport};
 use super::pinned::{Certificate, CertificateFault};
 use super::quic::{QuicLane, receive};
 use crate::link::{LinkHandle, SharedSocket};
@@ -78,7 +78,7 @@ enum LaneFault {
 
 /// A connection that was made, and where.
 struct Made {
-    endpoint: Endpoint,
+    speaking: Speaking,
     connection: Connection,
     remote: SocketAddr,
 }
@@ -133,15 +133,16 @@ impl Keeping {
             .map_err(|_| LaneFault::Late)?;
         let mut config = certificate.client(call.certificate)?;
         config.transport_config(transport(remote, *self.manner.borrow()));
-        let endpoint = endpoint(socket, remote, None)?;
+        let speaking = speak(socket, remote, None)?;
+        let endpoint = &speaking.endpoint;
         let dialled = async {
             Ok(endpoint
                 .connect_with(config, remote, Certificate::name())?
                 .await?)
         };
-        let connection = made(&endpoint, dialled).await?;
+        let connection = soon(dialled).await?;
         Ok(Made {
-            endpoint,
+            speaking,
             connection,
             remote,
         })
@@ -172,15 +173,16 @@ impl Keeping {
         config
             .transport_config(transport(remote, *self.manner.borrow()))
             .migration(false);
-        let endpoint = endpoint(socket, remote, Some(config))?;
+        let speaking = speak(socket, remote, Some(config))?;
+        let endpoint = &speaking.endpoint;
         self.say(call.lane, &certificate);
         let accepted = async {
             let incoming = endpoint.accept().await.ok_or(LaneFault::NoPath)?;
             Ok(incoming.accept()?.await?)
         };
-        let connection = made(&endpoint, accepted).await?;
+        let connection = soon(accepted).await?;
         Ok(Made {
-            endpoint,
+            speaking,
             connection,
             remote,
         })
@@ -209,11 +211,10 @@ impl Keeping {
     /// calls for another one, whose call is returned.
     async fn run(&mut self, number: u32, made: Made, called: Option<u32>) -> Option<Call> {
         let Made {
-            endpoint,
+            speaking,
             connection,
             remote,
         } = made;
-        let closing = Closing(endpoint, connection.clone());
         let lane = QuicLane::new(connection.clone());
         self.lane.send_replace(Some(lane.clone()));
         let ending = Ending {
@@ -268,32 +269,17 @@ impl Keeping {
             }
         };
         drop(ending);
-        drop(closing);
+        drop(speaking);
         next
     }
 }
 
-/// Waits for a connection to be made; without one, the endpoint is closed.
-async fn made(
-    endpoint: &Endpoint,
+/// Waits for a connection to be made.
+async fn soon(
     connection: impl Future<Output = Result<Connection, LaneFault>>,
 ) -> Result<Connection, LaneFault> {
     let outcome = timeout(PATIENCE, connection).await;
-    let outcome = outcome.unwrap_or(Err(LaneFault::Late));
-    if outcome.is_err() {
-        endpoint.close(0_u32.into(), b"");
-    }
-    outcome
-}
-
-/// Closes a connection and what it ran on, also when its task is cut short.
-struct Closing(Endpoint, Connection);
-
-impl Drop for Closing {
-    fn drop(&mut self) {
-        self.1.close(0_u32.into(), b"");
-        self.0.close(0_u32.into(), b"");
-    }
+    outcome.unwrap_or(Err(LaneFault::Late))
 }
 
 /// Takes a lane out of use and tells what may be lost.

@@ -11,6 +11,9 @@ mod keeping;
 mod path;
 mod pinned;
 mod quic;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -71,12 +71,12 @@ pub(super) fn transport(remote: SocketAddr, manner: Manner) -> Arc<TransportConf
     Arc::new(config)
 }
 
-/// A QUIC endpoint on the link's socket, for one connection with `remote`.
-pub(super) fn endpoint(
+/// QUIC on the link's socket, for one connection with `remote`.
+pub(super) fn speak(
     socket: Arc<SharedSocket>,
     remote: SocketAddr,
     server: Option<ServerConfig>,
-) -> io::Result<Endpoint> {
+) -> io::Result<Speaking> {
     let mut config = EndpointConfig::default();
     // Sorting goes by the bit that greasing would change (RFC 9287).
     config.grease_quic_bit(false);
@@ -86,7 +86,30 @@ pub(super) fn endpoint(
     }
     let speaker = socket.begin_quic(remote);
     let socket = Arc::new(QuicSocket { socket, speaker });
-    Endpoint::new_with_abstract_socket(config, server, socket, Arc::new(TokioRuntime))
+    let lent = Arc::clone(&socket) as Arc<dyn AsyncUdpSocket>;
+    let runtime = Arc::new(TokioRuntime);
+    let endpoint = Endpoint::new_with_abstract_socket(config, server, lent, runtime);
+    match endpoint {
+        Ok(endpoint) => Ok(Speaking { endpoint, socket }),
+        Err(error) => {
+            socket.give_back();
+            Err(error)
+        }
+    }
+}
+
+/// QUIC being spoken. Dropping this ends it at once, whoever still holds a
+/// connection: the socket is WebRTC's again.
+pub(super) struct Speaking {
+    pub(super) endpoint: Endpoint,
+    socket: Arc<QuicSocket>,
+}
+
+impl Drop for Speaking {
+    fn drop(&mut self) {
+        self.endpoint.close(VarInt::from_u32(0), b"");
+        self.socket.give_back();
+    }
 }
 
 /// The link's socket, lent to quinn.
@@ -96,8 +119,8 @@ struct QuicSocket {
     speaker: u64,
 }
 
-impl Drop for QuicSocket {
-    fn drop(&mut self) {
+impl QuicSocket {
+    fn give_back(&self) {
         self.socket.end_quic(self.speaker);
     }
 }

@@ -19,6 +19,9 @@ use webrtc::runtime::{AsyncUdpSocket, RecvMeta, Transmit, UdpSockRef, UdpSocketS
 /// would be in a full socket buffer.
 const MAX_WAITING: usize = 4096;
 
+/// WebRTC among the readers.
+const WEBRTC: u64 = 0;
+
 /// A UDP socket with two readers.
 #[derive(Debug)]
 pub(crate) struct SharedSocket {
@@ -49,10 +52,11 @@ struct Sorting {
     waiting: VecDeque<(SocketAddr, Box<[u8]>)>,
     webrtc: Option<Waker>,
     quic: Option<Waker>,
-    /// Counts those that spoke QUIC here; the last of them has the reading.
-    speaker: u64,
-    /// Who waits at the socket, which wakes only whoever came last: a speaker, or
-    /// WebRTC for 0.
+    /// How many spoke QUIC here; each has its number.
+    speakers: u64,
+    /// Who reads now: a speaker, or WebRTC, which is 0.
+    reader: u64,
+    /// Who waits at the socket, which wakes only whoever came last.
     at_socket: u64,
 }
 
@@ -79,23 +83,19 @@ impl SharedSocket {
     pub(crate) fn begin_quic(&self, nominated: SocketAddr) -> u64 {
         let mut sorting = self.lock();
         sorting.nominated = Some(nominated);
-        sorting.speaker += 1;
+        sorting.speakers += 1;
+        sorting.reader = sorting.speakers;
         sorting.quic = None;
-        sorting.speaker
+        sorting.reader
     }
 
     /// Leaves the reading to WebRTC again, if this speaker has it.
     pub(crate) fn end_quic(&self, speaker: u64) {
         let mut sorting = self.lock();
-        if sorting.speaker != speaker {
-            return;
-        }
-        sorting.nominated = None;
-        sorting.quic = None;
-        let webrtc = sorting.webrtc.take();
-        drop(sorting);
-        if let Some(waker) = webrtc {
-            waker.wake();
+        if sorting.reader == speaker {
+            sorting.nominated = None;
+            sorting.reader = WEBRTC;
+            sorting.wake_reader();
         }
     }
 
@@ -109,7 +109,7 @@ impl SharedSocket {
         meta: &mut [RecvMeta],
     ) -> Poll<io::Result<usize>> {
         let mut sorting = self.lock();
-        if sorting.speaker != speaker {
+        if sorting.reader != speaker {
             sorting.yield_socket();
             return Poll::Pending;
         }
@@ -205,9 +205,17 @@ impl Sorting {
 
     /// Whoever was woken in the place of the reader wakes it.
     fn yield_socket(&mut self) {
-        if self.at_socket != self.speaker
-            && let Some(waker) = self.quic.take()
-        {
+        if self.at_socket != self.reader {
+            self.wake_reader();
+        }
+    }
+
+    fn wake_reader(&mut self) {
+        let waker = match self.reader {
+            WEBRTC => self.webrtc.take(),
+            _ => self.quic.take(),
+        };
+        if let Some(waker) = waker {
             waker.wake();
         }
     }
@@ -260,11 +268,11 @@ impl AsyncUdpSocket for SharedSocket {
             return Poll::Ready(Ok(1));
         }
         sorting.webrtc = Some(cx.waker().clone());
-        if sorting.nominated.is_some() {
+        if sorting.reader != WEBRTC {
             sorting.yield_socket();
             return Poll::Pending;
         }
-        sorting.at_socket = 0;
+        sorting.at_socket = WEBRTC;
         drop(sorting);
         let count = ready!(self.poll_read(cx, bufs, meta))?;
         let mut sorting = self.lock();
