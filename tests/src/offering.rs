@@ -4,7 +4,7 @@
 use passalong_engine::api::TransferView;
 use passalong_proto::invite::InviteSecret;
 use passalong_proto::keys::ShareKey;
-use passalong_proto::manifest::{EntryKind, SignedManifest};
+use passalong_proto::manifest::{Content, EntryKind, Manifest, SignedManifest};
 use passalong_proto::tree::{FileHasher, FileHashes, PIECE_LEN, PieceHash, piece_len};
 use passalong_proto::wire::{FRAME_DATA, HASHES_PER_MESSAGE, MANIFEST_PART, Message, PieceRef};
 
@@ -56,7 +56,7 @@ impl Offering {
             .map(|((name, _), hashes)| {
                 let kind = EntryKind::File {
                     size: hashes.size(),
-                    root: hashes.root(),
+                    content: Content::Hashed(hashes.root()),
                     modified: None,
                 };
                 (name.as_str(), kind)
@@ -141,12 +141,18 @@ impl Offering {
 /// be asked for.
 pub async fn announce(link: &RawLink, signed: &SignedManifest) {
     link.send(&Message::Listed {
-        hash: *blake3::hash(&signed.bytes).as_bytes(),
+        hash: outline(signed),
         edition: EDITION,
         one_person: false,
+        whole: true,
     })
     .await;
     link.offer_all().await;
+}
+
+/// What a list is named by; something else if it is no list that could be read.
+pub fn outline(signed: &SignedManifest) -> [u8; 32] {
+    Manifest::decode(&signed.bytes).map_or([0; 32], |manifest| manifest.outline())
 }
 
 /// Announces a list, and sends it once it is wanted.

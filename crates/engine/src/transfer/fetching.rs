@@ -1,5 +1,7 @@
 //! What is done about what the swarm and the disk of a transfer report.
 
+use std::sync::Arc;
+
 use passalong_proto::fetch::FetchEvent;
 use passalong_proto::knock::Refusal;
 use passalong_proto::wire::Farewell;
@@ -95,9 +97,7 @@ impl Transfer {
                 total_bytes,
             } => self.preparing = Some((done_bytes, total_bytes)),
             FetchEvent::Listed | FetchEvent::Replaced => {
-                if let Some(signed) = self.swarm.fetch().signed() {
-                    self.keep_list(signed);
-                }
+                self.keep_other_list();
                 self.show_list();
                 if self.accepted.is_none() && !self.is_over() {
                     self.set(TransferState::Offered);
@@ -108,6 +108,20 @@ impl Transfer {
                 if !self.is_over() {
                     self.outdated = true;
                     self.fail(Problem::changed(), true, Farewell::Finished);
+                }
+            }
+            FetchEvent::Completed => {
+                let fetch = self.swarm.fetch();
+                if let (Some(signed), Some(manifest)) = (fetch.signed(), fetch.manifest()) {
+                    self.keep_list(signed);
+                    self.job(Job::List(Arc::clone(manifest)));
+                }
+            }
+            FetchEvent::Signed(part) => self.job(Job::Signed(part)),
+            FetchEvent::Contradicted => {
+                if !self.is_over() {
+                    let problem = Problem::corrupt("its list contradicts what was told before");
+                    self.fail(problem, false, Farewell::Corrupt);
                 }
             }
             FetchEvent::Hashes { entry, hashes } => self.job(Job::Resume { entry, hashes }),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use passalong_proto::fetch::{Fetch, FetchError, FetchEvent, PeerKey};
 use passalong_proto::keys::ShareKey;
-use passalong_proto::manifest::{Entry, EntryKind, Manifest, SignedManifest};
+use passalong_proto::manifest::{Content, Entry, EntryKind, Manifest, SignedManifest};
 use passalong_proto::pieces::PieceMap;
 use passalong_proto::safe_path::SafePath;
 use passalong_proto::tree::{FileHasher, FileHashes, PIECE_LEN, PieceHash, piece_count, piece_len};
@@ -57,7 +57,7 @@ impl Files {
             path: SafePath::parse(&format!("file {index}")).unwrap(),
             kind: EntryKind::File {
                 size: hashes.size(),
-                root: hashes.root(),
+                content: Content::Hashed(hashes.root()),
                 modified: None,
             },
         };
@@ -124,9 +124,10 @@ impl Files {
     /// What a peer says first.
     pub(crate) fn told(&self) -> Message {
         Message::Listed {
-            hash: *blake3::hash(&self.signed.bytes).as_bytes(),
+            hash: self.manifest.outline(),
             edition: self.manifest.edition(),
             one_person: false,
+            whole: self.manifest.is_whole(),
         }
     }
 

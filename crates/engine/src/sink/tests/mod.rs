@@ -16,8 +16,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use passalong_proto::manifest::{Entry, EntryKind, Manifest};
+use passalong_proto::manifest::{Content, Entry, EntryKind, Manifest};
+use passalong_proto::pieces::PieceMap;
 use passalong_proto::safe_path::SafePath;
+use passalong_proto::signed_hashes::HashLog;
 use passalong_proto::tree::{FileHasher, FileHashes, PIECE_LEN};
 use passalong_proto::wire::PieceRef;
 use tempfile::TempDir;
@@ -81,7 +83,7 @@ impl Desk {
             path: SafePath::parse(path).unwrap(),
             kind: EntryKind::File {
                 size: bytes.len() as u64,
-                root: hashes(bytes).root(),
+                content: Content::Hashed(hashes(bytes).root()),
                 modified: Some(MODIFIED),
             },
         };
@@ -96,6 +98,8 @@ impl Desk {
             id: ID.to_owned(),
             wanted: (0..manifest.entries().len() as u32).collect(),
             shelf: Arc::new(Shelf::empty(manifest.entries().len())),
+            pieces: Arc::new(PieceMap::of(&manifest).unwrap()),
+            signed: HashLog::default(),
             manifest,
             store: Arc::clone(&self.store),
         }
