@@ -295,8 +295,10 @@ impl Share {
         let sender = self.prepared_sender.clone();
         tokio::task::spawn_blocking(move || {
             let outcome = prepare(&stored, &store, &hashing, &sender);
-            if !hashing.cancelled.load(Ordering::Relaxed) {
-                let outcome = outcome.unwrap_or_else(Prepared::Failed);
+            let outcome = outcome.unwrap_or_else(|problem| Some(Prepared::Failed(problem)));
+            if let Some(outcome) = outcome
+                && !hashing.cancelled.load(Ordering::Relaxed)
+            {
                 // The share may have been stopped meanwhile.
                 let _ = sender.blocking_send(outcome);
             }

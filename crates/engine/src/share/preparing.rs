@@ -44,13 +44,13 @@ pub(super) struct Listed {
 }
 
 /// Finds and hashes the files of a share, and tells how it goes but for the end, which it
-/// gives. Blocking.
+/// gives; nothing if it was cancelled. Blocking.
 pub(super) fn prepare(
     stored: &StoredShare,
     store: &Store,
     hashing: &HashProgress,
     sender: &mpsc::Sender<Prepared>,
-) -> Result<Prepared, Problem> {
+) -> Result<Option<Prepared>, Problem> {
     let found = source::find(&stored.paths, &hashing.cancelled)
         .map_err(|(path, error)| Problem::disk(&path, &error))?;
     let tell = |prepared| {
@@ -87,9 +87,13 @@ pub(super) fn prepare(
         }
         Ok(())
     })?;
+    if hashing.cancelled.load(Ordering::Relaxed) {
+        // What was cut off is no worse than it was.
+        return Ok(None);
+    }
     let opened = opening.is_some();
     let lost = |entry: &Entry| entry.content() == Some(Content::Lost);
-    if offered.entries.iter().all(lost) && !hashing.cancelled.load(Ordering::Relaxed) {
+    if offered.entries.iter().all(lost) {
         let named = offered.skipped.named.first();
         return Err(Problem::new(
             ProblemCode::Disk,
@@ -101,10 +105,10 @@ pub(super) fn prepare(
         ));
     }
     let listed = list(stored, store, offered, opening)?;
-    Ok(Prepared::Done {
+    Ok(Some(Prepared::Done {
         listed: Box::new(listed),
         opened,
-    })
+    }))
 }
 
 /// Signs what is offered, after an opening list in its edition, and writes it down.

@@ -276,12 +276,10 @@ impl Sink {
             }
             Job::List(manifest) => {
                 self.plan.manifest = manifest;
-                let unfinished = std::mem::take(&mut self.unfinished).into_iter();
-                let unfinished = unfinished.map(|(entry, mut file)| {
+                for (entry, mut file) in std::mem::take(&mut self.unfinished) {
                     file.hashes = self.proof(entry, file.hashes);
-                    (entry, file)
-                });
-                self.unfinished = unfinished.collect();
+                    self.take_on(entry, file);
+                }
                 Ok(())
             }
             Job::Store { piece, bytes } => self.store(piece, &bytes),

@@ -162,11 +162,13 @@ impl Swarm {
             Some(FetchEvent::Completed) => self.list_completed(),
             Some(_) | None => return Err(ManifestError::Malformed),
         }
-        while let Some(event) = self.fetch.poll_event() {
-            if let FetchEvent::Unavailable { entry, .. } = event {
-                self.lose(entry);
-            }
-        }
+        let entries = self.fetch.manifest().map_or(&[][..], |m| m.entries());
+        let lost = (0..).zip(entries);
+        let lost: Vec<u32> = lost
+            .filter(|(_, entry)| entry.content() == Some(Content::Lost))
+            .map(|(index, _)| index)
+            .collect();
+        lost.into_iter().for_each(|entry| self.lose(entry));
         Ok(())
     }
 
