@@ -135,17 +135,18 @@ fn list(
     if PieceMap::of(&manifest).is_none() {
         return Err(too_much("it has more than 16,777,216 pieces".to_owned()));
     }
-    let (manifest, signed) = match opening {
-        Some(opening) => sign(stored, manifest, opening.edition()),
-        None => latest(stored, store, manifest),
-    }
-    .map_err(|error| too_much(error.to_string()))?;
-    // What cannot be kept is read again after the next start.
     let id = stored.key.secret().id();
-    if let Err(problem) = store
-        .put_share_files(&id, &hashed)
-        .and_then(|()| store.put_manifest(&id, &signed))
-    {
+    let (listed, kept) = match opening {
+        // What was hashed since is written down already.
+        Some(opening) => (sign(stored, manifest, opening.edition()), Ok(())),
+        None => (
+            latest(stored, store, manifest),
+            store.put_share_files(&id, &hashed),
+        ),
+    };
+    let (manifest, signed) = listed.map_err(|error| too_much(error.to_string()))?;
+    // What cannot be kept is read again after the next start.
+    if let Err(problem) = kept.and_then(|()| store.put_manifest(&id, &signed)) {
         tracing::warn!(problem.message, "the list could not be kept");
     }
     Ok(Listed {

@@ -7,9 +7,9 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use passalong_proto::manifest::Entry;
@@ -57,7 +57,7 @@ pub(crate) enum News {
     /// the entries stay, and the shelf is filled on.
     Opening(Offered),
     /// The hashes of the pieces from number `first` on, through the opening's entries; of
-    /// files of one piece their roots. At most [`HASHES_PER_MESSAGE`].
+    /// files of one piece their roots. No more than fit into a message.
     Pieces { first: u32, hashes: Vec<PieceHash> },
     /// These files were hashed.
     Files(Vec<Hashed>),
@@ -105,7 +105,7 @@ impl HashProgress {
 }
 
 /// Hashes everything found. Blocking. Files that cannot be read or change meanwhile are
-/// left out and listed, unless they were told of: those are [`Content::Lost`].
+/// left out and listed, unless they were told of: those are lost.
 /// `recorded` is what earlier hashing gave: files that are as they were then are taken
 /// from it.
 ///
@@ -126,24 +126,23 @@ pub(crate) fn hash<E>(
     progress
         .done
         .fetch_add(tally.known_bytes(), Ordering::Relaxed);
-    let jobs: Vec<Job> = tally
-        .unknown()
-        .flat_map(|item| jobs(item, &found))
-        .collect();
-    let (next, unwanted) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let unknown: Vec<usize> = tally.unknown().collect();
     let workers = std::thread::available_parallelism().map_or(2, usize::from);
+    let jobs = unknown.into_iter().flat_map(|item| jobs(item, &found));
+    let (jobs, unwanted) = (Mutex::new(jobs), AtomicBool::new(false));
     let told = std::thread::scope(|scope| {
         let (sender, done) = mpsc::channel();
-        for _ in 0..workers.min(jobs.len()) {
+        for _ in 0..workers {
             let sender = sender.clone();
-            let (jobs, found, next, unwanted) = (&jobs, &found, &next, &unwanted);
+            let (jobs, found, unwanted) = (&jobs, &found, &unwanted);
+            let next = || jobs.lock().unwrap_or_else(PoisonError::into_inner).next();
             scope.spawn(move || {
                 let mut buffer = vec![0; PIECE_LEN as usize];
-                while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+                while let Some(job) = next() {
                     if progress.is_cancelled() || unwanted.load(Ordering::Relaxed) {
                         return;
                     }
-                    let run = hash_run(&found[job.item], job, &mut buffer, progress);
+                    let run = hash_run(&found[job.item], &job, &mut buffer, progress);
                     if sender.send((job.item, job.first, run)).is_err() {
                         return;
                     }
@@ -220,6 +219,7 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
+    use passalong_proto::manifest::Content;
     use passalong_proto::wire::PieceRef;
 
     use super::*;
@@ -288,6 +288,90 @@ mod tests {
         let piece = PieceRef { entry: 1, piece: 0 };
         let read = second.shelf.read(&mut Reader::default(), piece);
         assert_eq!(read.unwrap(), b"after!");
+    }
+
+    const PIECE: usize = PIECE_LEN as usize;
+
+    /// Hashes a folder with two files of two pieces, slowly; `opened` happens once it was
+    /// told what there is.
+    fn offer_slowly(dir: &Path, opened: impl Fn()) -> (Vec<News>, Offered) {
+        for (name, byte) in [("a", 1), ("b", 2)] {
+            fs::write(dir.join(name), vec![byte; PIECE + 7]).unwrap();
+        }
+        let progress = HashProgress::new(Some(2 * PIECE_LEN));
+        let found = find(&[dir.to_owned()], &progress.cancelled).unwrap();
+        let mut told = Vec::new();
+        let offered = hash(found, Vec::new(), &progress, |news| {
+            if matches!(news, News::Opening(_)) {
+                opened();
+            }
+            told.push(news);
+            Ok::<(), ()>(())
+        });
+        (told, offered.unwrap())
+    }
+
+    fn contents(entries: &[Entry]) -> Vec<Option<Content>> {
+        entries.iter().map(Entry::content).collect()
+    }
+
+    #[test]
+    fn what_takes_long_is_told_before_it_is_hashed_and_then_piece_by_piece() {
+        let dir = tempfile::tempdir().unwrap();
+        let (told, offered) = offer_slowly(dir.path(), || {});
+        let mut told = told.into_iter();
+        let Some(News::Opening(opening)) = told.next() else {
+            panic!("nothing was told first")
+        };
+        let hashing = Some(Content::Hashing);
+        assert_eq!(contents(&opening.entries), [None, hashing, hashing]);
+        let mut hashes = Vec::new();
+        for news in told {
+            if let News::Pieces {
+                first,
+                hashes: more,
+            } = news
+            {
+                assert_eq!(first as usize, hashes.len());
+                hashes.extend(more);
+            }
+        }
+        let hashed = offered
+            .hashed
+            .iter()
+            .flat_map(|file| file.hashes.iter().copied());
+        assert_eq!(hashes, hashed.collect::<Vec<_>>());
+        assert_eq!(hashes.len(), 4);
+        let roots = roots(&offered).into_iter();
+        let hashed: Vec<_> = roots.map(|root| Some(Content::Hashed(root))).collect();
+        assert_eq!(contents(&offered.entries)[1..], hashed);
+        // The shelf that was told of is the one that is filled.
+        assert_eq!(opening.shelf.hashes(2).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_file_that_changes_after_it_was_told_of_is_lost_in_its_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let changing = dir.path().join("a");
+        let (told, offered) = offer_slowly(dir.path(), || {
+            fs::write(&changing, b"shorter").unwrap();
+        });
+        let contents = contents(&offered.entries);
+        assert_eq!(contents[1], Some(Content::Lost));
+        let root = roots(&offered)[0];
+        assert_eq!(contents[2], Some(Content::Hashed(root)));
+        assert_eq!(
+            offered.skipped.named[0].path,
+            format!("{}/a", offered.entries[0].path)
+        );
+        // The numbers of the other file's pieces stay what they were.
+        let last = told.iter().filter_map(|news| match news {
+            News::Pieces { first, hashes } => Some(*first as usize + hashes.len()),
+            _ => None,
+        });
+        assert_eq!(last.max(), Some(4));
+        let piece = PieceRef { entry: 1, piece: 0 };
+        assert!(offered.shelf.read(&mut Reader::default(), piece).is_err());
     }
 
     #[test]

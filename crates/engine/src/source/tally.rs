@@ -142,10 +142,11 @@ impl Tally {
                 told_files = Instant::now();
             }
         }
-        match self.shelf {
-            Some(_) => self.tell_pieces(tell),
-            None => Ok(()),
+        if self.shelf.is_some() {
+            self.tell_pieces(tell)?;
+            self.tell_files(tell)?;
         }
+        Ok(())
     }
 
     fn take(&mut self, index: usize, first: u32, run: Run) {
