@@ -1,7 +1,5 @@
 //! What is done about what the swarm and the disk of a transfer report.
 
-use std::sync::Arc;
-
 use passalong_proto::fetch::FetchEvent;
 use passalong_proto::knock::Refusal;
 use passalong_proto::wire::Farewell;
@@ -110,13 +108,7 @@ impl Transfer {
                     self.fail(Problem::changed(), true, Farewell::Finished);
                 }
             }
-            FetchEvent::Completed => {
-                let fetch = self.swarm.fetch();
-                if let (Some(signed), Some(manifest)) = (fetch.signed(), fetch.manifest()) {
-                    self.keep_list(signed);
-                    self.job(Job::List(Arc::clone(manifest)));
-                }
-            }
+            FetchEvent::Completed => self.keep_whole_list(),
             FetchEvent::Signed(part) => self.job(Job::Signed(part)),
             FetchEvent::Contradicted => {
                 if !self.is_over() {
@@ -157,7 +149,7 @@ impl Transfer {
         self.view.destination = destination_view(&self.destination);
     }
 
-    fn job(&self, job: Job) {
+    pub(super) fn job(&self, job: Job) {
         if let Some(disk) = &self.disk {
             // A disk thread that ended has told why.
             let _ = disk.jobs.send(job);
@@ -255,6 +247,7 @@ impl Transfer {
             };
             self.finished_at = Some(crate::engine::unix_millis());
             self.keep();
+            self.forget_signed_hashes();
             let bytes = (progress.files, progress.bytes);
             self.keep_history(Direction::Received, Outcome::Complete, bytes);
         }

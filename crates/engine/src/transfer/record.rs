@@ -1,5 +1,6 @@
 //! What is kept of a transfer, so that a restart goes on where it was.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use passalong_proto::manifest::SignedManifest;
@@ -9,6 +10,7 @@ use tokio::time::Instant;
 use super::{Transfer, destination_view};
 use crate::api::{Direction, HistoryEntry, Outcome, TransferState};
 use crate::engine::unix_millis;
+use crate::sink::Job;
 use crate::store::{DownloadState, StoredDownload, keep_people, remembered};
 
 /// How often it is written down who was met.
@@ -49,16 +51,39 @@ impl Transfer {
         }
     }
 
+    /// Writes down the list as it is whole now.
+    pub(super) fn keep_whole_list(&self) {
+        let fetch = self.swarm.fetch();
+        if let (Some(signed), Some(manifest)) = (fetch.signed(), fetch.manifest()) {
+            self.keep_list(signed);
+            self.job(Job::List(Arc::clone(manifest)));
+        }
+        self.forget_signed_hashes();
+    }
+
+    /// What the sharer signed while the list was not whole is not needed for what is all
+    /// here by a whole one.
+    pub(super) fn forget_signed_hashes(&self) {
+        let whole = self.swarm.fetch().manifest().is_some_and(|m| m.is_whole());
+        if whole && matches!(self.view.state, TransferState::Done { .. }) {
+            self.forget_hashes();
+        }
+    }
+
     /// Writes down a list that is not the one that was written down.
     pub(super) fn keep_other_list(&self) {
         let Some(signed) = self.swarm.fetch().signed() else {
             return;
         };
+        self.forget_hashes();
+        self.keep_list(signed);
+    }
+
+    fn forget_hashes(&self) {
         let forgotten = self.context.store.forget_signed_hashes(&self.view.id);
         if let Err(problem) = forgotten {
-            tracing::warn!(problem.message, "the hashes of another list stay");
+            tracing::warn!(problem.message, "signed hashes stay");
         }
-        self.keep_list(signed);
     }
 
     pub(super) fn keep_history(

@@ -6,6 +6,7 @@
 mod already_here;
 mod kept_pieces;
 mod passed_on;
+mod signed_pieces;
 mod surprises;
 
 use std::collections::HashSet;
@@ -107,7 +108,10 @@ impl Desk {
 
     /// Starts a sink for all files.
     fn start(&self) -> Running<'_> {
-        let plan = self.plan();
+        self.start_with(self.plan())
+    }
+
+    fn start_with(&self, plan: Plan) -> Running<'_> {
         let shelf = Arc::clone(&plan.shelf);
         let cancelled = Arc::new(AtomicBool::new(false));
         let (jobs, results) = start(plan, Arc::clone(&cancelled)).unwrap();
