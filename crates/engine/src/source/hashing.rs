@@ -70,9 +70,8 @@ pub(crate) struct HashProgress {
     pub(crate) done: AtomicU64,
     /// Set to stop early.
     pub(crate) cancelled: AtomicBool,
-    /// Bytes a second that are read at most, and since when.
-    pace: Option<(u64, Instant)>,
-    read: AtomicU64,
+    /// Bytes a second that are read at most, and when more may be read.
+    pace: Option<(u64, Mutex<Instant>)>,
 }
 
 impl HashProgress {
@@ -81,8 +80,7 @@ impl HashProgress {
         HashProgress {
             done: AtomicU64::new(0),
             cancelled: AtomicBool::new(false),
-            pace: rate.map(|rate| (rate.max(1), Instant::now())),
-            read: AtomicU64::new(0),
+            pace: rate.map(|rate| (rate.max(1), Mutex::new(Instant::now()))),
         }
     }
 
@@ -93,13 +91,17 @@ impl HashProgress {
     /// So much was read and hashed. Waits if that was faster than it should be.
     fn add(&self, bytes: u64) {
         self.done.fetch_add(bytes, Ordering::Relaxed);
-        let read = self.read.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        let Some((rate, since)) = self.pace else {
+        let Some((rate, free)) = &self.pace else {
             return;
         };
-        let due = Duration::from_secs_f64(read as f64 / rate as f64);
-        while !self.is_cancelled() && since.elapsed() < due {
-            std::thread::sleep(due.saturating_sub(since.elapsed()).min(NAP));
+        let due = {
+            let mut free = free.lock().unwrap_or_else(PoisonError::into_inner);
+            let takes = Duration::from_secs_f64(bytes as f64 / *rate as f64);
+            *free = Instant::now().max(*free) + takes;
+            *free
+        };
+        while !self.is_cancelled() && Instant::now() < due {
+            std::thread::sleep(due.saturating_duration_since(Instant::now()).min(NAP));
         }
     }
 }
