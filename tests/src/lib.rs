@@ -35,6 +35,26 @@ pub struct Person {
     config: Config,
 }
 
+/// Somebody whose app is closed.
+pub struct Closed {
+    home: TempDir,
+    config: Config,
+}
+
+impl Closed {
+    /// Opens the app again.
+    pub async fn open(self) -> Person {
+        let Closed { home, config } = self;
+        let engine = Engine::start(config.clone()).await;
+        let engine = engine.expect("the engine starts again");
+        Person {
+            engine,
+            home,
+            config,
+        }
+    }
+}
+
 impl Person {
     /// Somebody called `name` on 127.0.0.1, without local-network discovery.
     pub async fn new(name: &str) -> Person {
@@ -70,6 +90,13 @@ impl Person {
 
     /// The same; what `meanwhile` does to their home happens in between.
     pub async fn restart_after(self, meanwhile: impl FnOnce(&Path)) -> Person {
+        let closed = self.close().await;
+        meanwhile(closed.home.path());
+        closed.open().await
+    }
+
+    /// Closes the app for now.
+    pub async fn close(self) -> Closed {
         let Person {
             engine,
             home,
@@ -82,15 +109,7 @@ impl Person {
         while lock.try_lock().is_err() {
             tokio::task::yield_now().await;
         }
-        drop(lock);
-        meanwhile(home.path());
-        let engine = Engine::start(config.clone()).await;
-        let engine = engine.expect("the engine starts again");
-        Person {
-            engine,
-            home,
-            config,
-        }
+        Closed { home, config }
     }
 
     /// A file or folder of theirs.

@@ -2,9 +2,12 @@
 //! in a list that is properly signed all the same.
 
 use passalong_engine::api::TransferView;
+use std::ops::Range;
+
 use passalong_proto::invite::InviteSecret;
 use passalong_proto::keys::ShareKey;
-use passalong_proto::manifest::{EntryKind, SignedManifest};
+use passalong_proto::manifest::{Content, EntryKind, Manifest, SignedManifest};
+use passalong_proto::signed_hashes::SignedHashes;
 use passalong_proto::tree::{FileHasher, FileHashes, PIECE_LEN, PieceHash, piece_len};
 use passalong_proto::wire::{FRAME_DATA, HASHES_PER_MESSAGE, MANIFEST_PART, Message, PieceRef};
 
@@ -37,6 +40,19 @@ impl Offering {
         }
     }
 
+    /// The same share with other files.
+    pub fn with(&self, files: &[(&str, Vec<u8>)]) -> Offering {
+        Offering {
+            key: self.key.clone(),
+            ..Offering::new(0, files)
+        }
+    }
+
+    /// The share's key.
+    pub fn key(&self) -> &ShareKey {
+        &self.key
+    }
+
     /// What an invite into it carries.
     pub fn secret(&self) -> InviteSecret {
         self.key.secret()
@@ -47,16 +63,25 @@ impl Offering {
         self.signed_by(&self.key)
     }
 
-    /// The list, signed by some key. Written byte by byte as the format says
-    /// (version, name, edition, entries in postcard), since no safe type holds such
-    /// names.
+    /// The list, signed by some key.
     pub fn signed_by(&self, key: &ShareKey) -> SignedManifest {
+        self.saying(key, |hashes| Content::Hashed(hashes.root()))
+    }
+
+    /// The list as it is while nothing of any file is hashed.
+    pub fn opening(&self) -> SignedManifest {
+        self.saying(&self.key, |_| Content::Hashing)
+    }
+
+    /// A list, signed by some key. Written byte by byte as the format says (version, name,
+    /// edition, entries in postcard), since no safe type holds such names.
+    fn saying(&self, key: &ShareKey, say: impl Fn(&FileHashes) -> Content) -> SignedManifest {
         let files = self.files.iter().zip(&self.hashes);
         let entries: Vec<(&str, EntryKind)> = files
             .map(|((name, _), hashes)| {
                 let kind = EntryKind::File {
                     size: hashes.size(),
-                    root: hashes.root(),
+                    content: say(hashes),
                     modified: None,
                 };
                 (name.as_str(), kind)
@@ -69,6 +94,28 @@ impl Offering {
             signature: key.sign(&message),
             bytes,
         }
+    }
+
+    /// Says which list there is, and whether it is whole.
+    pub fn listed(&self, whole: bool) -> Message {
+        Message::Listed {
+            hash: outline(&self.signed()),
+            edition: EDITION,
+            one_person: false,
+            whole,
+        }
+    }
+
+    /// The hashes of pieces by their numbers through the share, signed by the share's key;
+    /// of files of one piece their roots.
+    pub fn signed_hashes(&self, pieces: Range<u32>) -> Message {
+        let all = self.hashes.iter().flat_map(|hashes| match hashes.pieces() {
+            [] => vec![PieceHash(hashes.root().0)],
+            pieces => pieces.to_vec(),
+        });
+        let told = all.skip(pieces.start as usize).take(pieces.len()).collect();
+        let outline = outline(&self.signed());
+        SignedHashes::sign(&self.key, &outline, pieces.start, told).message()
     }
 
     /// The hashes of a file's pieces.
@@ -141,12 +188,18 @@ impl Offering {
 /// be asked for.
 pub async fn announce(link: &RawLink, signed: &SignedManifest) {
     link.send(&Message::Listed {
-        hash: *blake3::hash(&signed.bytes).as_bytes(),
+        hash: outline(signed),
         edition: EDITION,
         one_person: false,
+        whole: Manifest::decode(&signed.bytes).is_ok_and(|manifest| manifest.is_whole()),
     })
     .await;
     link.offer_all().await;
+}
+
+/// What a list is named by; something else if it is no list that could be read.
+pub fn outline(signed: &SignedManifest) -> [u8; 32] {
+    Manifest::decode(&signed.bytes).map_or([0; 32], |manifest| manifest.outline())
 }
 
 /// Announces a list, and sends it once it is wanted.

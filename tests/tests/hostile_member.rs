@@ -16,7 +16,7 @@ use passalong_proto::wire::{
     REQUESTS_PER_MESSAGE, SourceProblem,
 };
 use passalong_tests::meeting::Meeting;
-use passalong_tests::offering::parts;
+use passalong_tests::offering::{outline, parts};
 use passalong_tests::raw::{RawLink, RawPeer, dead_offer};
 use passalong_tests::{Person, bytes, is_done, is_over, tree};
 
@@ -164,9 +164,10 @@ async fn claims_that_come_before_the_list_are_judged_by_the_list() {
     let signed = meeting.offering.signed();
     link.send(&Message::Holds { pieces }).await;
     link.send(&Message::Listed {
-        hash: *blake3::hash(&signed.bytes).as_bytes(),
+        hash: outline(&signed),
         edition: 1,
         one_person: false,
+        whole: true,
     })
     .await;
     link.list_wanted().await;

@@ -213,6 +213,7 @@ async fn what_a_member_says_of_its_own_copy_changes_nothing_for_the_share() {
             hash: [7; 32],
             edition: u64::MAX,
             one_person: true,
+            whole: true,
         },
         Message::HoldsAll,
         Message::Progress { bytes: 2 },

@@ -33,6 +33,9 @@ pub struct Config {
     /// Go on by itself with downloads that an earlier run left unfinished, and
     /// pass on those that are done.
     pub resume: bool,
+    /// Bytes a second that files to be shared are read and hashed at, at most; `None`
+    /// for as fast as it goes.
+    pub hash_rate: Option<u64>,
 }
 
 impl Config {
@@ -50,6 +53,7 @@ impl Config {
             download_dir: None,
             stay: None,
             resume: true,
+            hash_rate: None,
         }
     }
 

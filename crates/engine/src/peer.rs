@@ -67,6 +67,8 @@ pub(crate) enum Inbound {
 #[derive(Debug)]
 enum Outgoing {
     Message(Message),
+    /// A message whose sender waits until it was handed to the link.
+    Flushed(Message, oneshot::Sender<()>),
     Manifest(Arc<SignedManifest>),
     Hashes(u32, Arc<[PieceHash]>, oneshot::Sender<()>),
     Goodbye(Farewell, oneshot::Sender<()>),
@@ -103,6 +105,14 @@ impl Control {
         }
         // A closed queue means that the link is gone, which the reading side tells.
         let _ = self.queue.send(outgoing);
+    }
+
+    /// The receiver resolves once the message was handed to the link, with an error if
+    /// it will not be.
+    pub(crate) fn send_flushed(&self, message: Message) -> oneshot::Receiver<()> {
+        let (sent, done) = oneshot::channel();
+        self.enqueue(Outgoing::Flushed(message, sent));
+        done
     }
 
     /// The receiver resolves once the hashes were handed to the link.
@@ -366,6 +376,12 @@ async fn write(
             Ok(None) => return,
             Err(_) => send(&channel, &Message::Alive).await,
             Ok(Some(Outgoing::Message(message))) => send(&channel, &message).await,
+            Ok(Some(Outgoing::Flushed(message, done))) => {
+                let sent = send(&channel, &message).await;
+                // Whoever waited may be gone.
+                let _ = done.send(());
+                sent
+            }
             Ok(Some(Outgoing::Manifest(manifest))) => send_manifest(&channel, &manifest).await,
             Ok(Some(Outgoing::Hashes(entry, hashes, done))) => {
                 let sent = send_hashes(&channel, entry, &hashes).await;

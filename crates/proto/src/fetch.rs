@@ -2,8 +2,11 @@
 //! last verified piece, from any number of peers.
 //!
 //! ```text
-//! Listing --manifest whole and signed--> Listed --accept--> Fetching --> Complete
+//! Listing --manifest here and signed--> Listed --accept--> Fetching --> Complete
 //! ```
+//!
+//! A manifest that is not whole is completed in any of these states, and what it does
+//! not vouch for yet is verified by signed hashes.
 //!
 //! Invariant: what a peer sends counts only if it was asked of that peer, and what
 //! one does wrong changes nothing for the others. Which pieces are asked of whom is
@@ -17,10 +20,11 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 
 use crate::invite::InviteSecret;
-use crate::manifest::{EntryKind, Manifest, ManifestError, SignedManifest};
+use crate::manifest::{Content, EntryKind, Manifest, ManifestError, SignedManifest};
 use crate::pieces::{PieceMap, PieceSet};
 use crate::scheduler::{Order, Scheduler};
 use crate::serve::Violation;
+use crate::signed_hashes::{HashLog, SignedHashes};
 use crate::tree::FileHashes;
 use crate::wire::{Message, PieceRef, SourceProblem};
 
@@ -33,6 +37,7 @@ mod asking;
 mod files;
 mod hearing;
 mod listing;
+mod opening;
 mod source;
 
 /// What the fetching side learned, or hands over.
@@ -51,6 +56,13 @@ pub enum FetchEvent {
     Replaced,
     /// There is a newer list ([`Fetch::newer`]), but this one was accepted.
     Outdated,
+    /// The list is whole from now on; nothing that is here is lost by that.
+    Completed,
+    /// Pieces that the list does not vouch for can be verified by these hashes from now
+    /// on, before a [`FetchEvent::Piece`] needs them. Pass them on as they are.
+    Signed(SignedHashes),
+    /// The sharer signed what contradicts itself: nothing of the share can be relied on.
+    Contradicted,
     /// A file of several pieces can be verified from now on. Look what of it
     /// is on disk, then call [`Fetch::file_ready`].
     Hashes {
@@ -94,6 +106,9 @@ pub enum FetchError {
     /// Its manifest has more pieces than can be numbered.
     #[error("the share is larger than 16 TiB: share it in several parts")]
     TooManyPieces,
+    /// Hashes that it passed on were not signed by the sharer.
+    #[error("hashes that it passed on were not signed by the sharer")]
+    Unsigned,
     /// Its hashes do not add up to the file's root.
     #[error("the hashes of a file are not those that the list was signed with")]
     Hashes,
@@ -104,8 +119,8 @@ pub enum FetchError {
 pub struct Resumed {
     /// The file.
     pub entry: u32,
-    /// Its hashes.
-    pub hashes: Arc<FileHashes>,
+    /// Its hashes; `None` if it was begun before its root was known.
+    pub hashes: Option<Arc<FileHashes>>,
     /// Which of its pieces are verified and on disk.
     pub pieces: Vec<u32>,
 }
@@ -126,7 +141,9 @@ pub struct FetchProgress {
 /// The list, once it is here.
 #[derive(Clone, Debug)]
 struct List {
+    /// Its outline.
     hash: [u8; 32],
+    whole: bool,
     signed: Arc<SignedManifest>,
     manifest: Arc<Manifest>,
     pieces: Arc<PieceMap>,
@@ -137,7 +154,8 @@ impl List {
         let manifest = signed.open(secret)?;
         let pieces = PieceMap::of(&manifest).ok_or(FetchError::TooManyPieces)?;
         Ok(List {
-            hash: *blake3::hash(&signed.bytes).as_bytes(),
+            hash: manifest.outline(),
+            whole: manifest.is_whole(),
             signed,
             manifest: Arc::new(manifest),
             pieces: Arc::new(pieces),
@@ -153,6 +171,8 @@ pub struct Fetch {
     list: Option<List>,
     /// A newer list than the one that was accepted.
     newer: Option<List>,
+    /// What the sharer signed of `list` while it was not whole.
+    log: HashLog,
     /// Numbers the pieces of `list`; empty before it is here.
     scheduler: Scheduler,
     sources: BTreeMap<PeerKey, Source>,
@@ -179,6 +199,7 @@ impl Fetch {
             seed,
             list: None,
             newer: None,
+            log: HashLog::default(),
             scheduler: Scheduler::equal(0, 0, seed),
             sources: BTreeMap::new(),
             accepted: false,
@@ -221,6 +242,7 @@ impl Fetch {
         let mut again = Fetch {
             list: self.list.clone(),
             newer: self.newer.clone(),
+            log: self.log.clone(),
             scheduler: self.scheduler.again(),
             sources: self.sources.clone(),
             ..Fetch::new(self.secret, self.seed)
@@ -253,6 +275,11 @@ impl Fetch {
     /// The manifest as it was signed, once it is here: what a new sharer needs.
     pub fn signed(&self) -> Option<&Arc<SignedManifest>> {
         self.list.as_ref().map(|list| &list.signed)
+    }
+
+    /// What the sharer signed of the manifest's pieces while it was not whole.
+    pub fn signed_hashes(&self) -> &HashLog {
+        &self.log
     }
 
     /// The newer list, after [`FetchEvent::Outdated`].
@@ -330,7 +357,7 @@ impl Fetch {
             .collect();
         let wanted: BTreeSet<u32> = wanted.iter().copied().collect();
         for entry in wanted {
-            let Some(EntryKind::File { size, root, .. }) = list
+            let Some(EntryKind::File { size, content, .. }) = list
                 .manifest
                 .entries()
                 .get(entry as usize)
@@ -339,15 +366,25 @@ impl Fetch {
                 continue;
             };
             let numbers = list.pieces.of_entry(entry);
+            if *content == Content::Lost {
+                let reason = SourceProblem::Changed;
+                let event = FetchEvent::Unavailable { entry, reason };
+                self.events.push_back(event);
+                continue;
+            }
             self.progress.total += size;
             self.progress.files_total += 1;
-            let known = resumed
-                .get(&entry)
-                .filter(|resumed| resumed.hashes.root() == *root && resumed.hashes.size() == *size);
+            let signed = *content == Content::Hashing;
+            let known = resumed.get(&entry).filter(|resumed| {
+                let root = resumed.hashes.as_ref().map(|hashes| hashes.root());
+                let sized = resumed.hashes.as_ref().map(|hashes| hashes.size());
+                signed || (root == content.root() && sized == Some(*size))
+            });
             let mut file = File {
                 size: *size,
                 pieces: numbers.len() as u32,
                 stored: 0,
+                signed,
                 hashes: Hashes::Waiting {
                     known: known.is_some(),
                 },
@@ -359,7 +396,8 @@ impl Fetch {
             let on_disk = known.into_iter().flat_map(|resumed| &resumed.pieces);
             let on_disk = on_disk
                 .filter_map(|piece| numbers.start.checked_add(*piece))
-                .filter(|number| numbers.contains(number));
+                .filter(|number| numbers.contains(number))
+                .filter(|number| !signed || self.log.hash(*number).is_some());
             let here: Vec<u32> = if present.contains(&entry) {
                 numbers.clone().collect()
             } else {
@@ -502,6 +540,9 @@ impl Fetch {
             if let Some(message) = self.next_interest(now) {
                 return Some(message);
             }
+            if let Some(message) = self.next_signed_hashes() {
+                return Some(message);
+            }
             if !self.paused {
                 self.begin_files(now);
                 if let Some(message) = self.next_hashes(now) {
@@ -532,6 +573,7 @@ impl Fetch {
 
     /// A list becomes the one that is fetched.
     fn adopt(&mut self, list: List) {
+        self.log = HashLog::default();
         self.scheduler = Scheduler::new(list.pieces.clone(), self.seed);
         self.list = Some(list);
         for source in self.sources.values_mut() {
@@ -573,31 +615,36 @@ impl Fetch {
 
     /// Gives up the files that the sharer refused and nobody else has.
     fn give_up_refused(&mut self) {
-        let Some(list) = &self.list else {
+        let Some(list) = self.list.clone() else {
             return;
         };
         for entry in self.files.refused() {
             let numbers = list.pieces.of_entry(entry);
-            if self.scheduler.is_obtainable(numbers.clone()) {
+            if self.scheduler.is_obtainable(numbers) {
                 continue;
             }
-            let Some(file) = self.files.remove(entry) else {
-                continue;
-            };
-            for number in numbers {
-                if self.scheduler.stored_set().contains(number) {
-                    self.progress.bytes -= u64::from(list.pieces.len(number));
-                }
-                self.scheduler.unwant(number);
+            if let Some(reason) = self.files.get_mut(entry).and_then(|file| file.refused) {
+                self.give_up(entry, reason);
             }
-            self.progress.total -= file.size;
-            self.progress.files_total -= 1;
-            if let Some(reason) = file.refused {
-                let event = FetchEvent::Unavailable { entry, reason };
-                self.events.push_back(event);
-            }
-            self.begin = true;
         }
+    }
+
+    /// A wanted file will not come.
+    fn give_up(&mut self, entry: u32, reason: SourceProblem) {
+        let (Some(list), Some(file)) = (&self.list, self.files.remove(entry)) else {
+            return;
+        };
+        for number in list.pieces.of_entry(entry) {
+            if self.scheduler.stored_set().contains(number) {
+                self.progress.bytes -= u64::from(list.pieces.len(number));
+            }
+            self.scheduler.unwant(number);
+        }
+        self.progress.total -= file.size;
+        self.progress.files_total -= 1;
+        let event = FetchEvent::Unavailable { entry, reason };
+        self.events.push_back(event);
+        self.begin = true;
     }
 
     fn file_whole(&mut self, entry: u32) {

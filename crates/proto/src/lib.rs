@@ -20,6 +20,7 @@ pub mod safe_path;
 pub mod scheduler;
 pub mod sending;
 pub mod serve;
+pub mod signed_hashes;
 pub mod simulation;
 pub mod slots;
 pub mod tree;

@@ -1,5 +1,10 @@
 //! The manifest: the list of what a share holds, signed by its share key.
 //!
+//! A list is *whole* when it says of every file what it hashes to, or that it cannot
+//! be had. A sharer that takes long to hash signs an *opening* list first, with the
+//! same paths, sizes and times ([`Manifest::outline`]): of files that are still being
+//! hashed the contents are told piece by piece ([`crate::signed_hashes`]).
+//!
 //! A [`Manifest`] that exists is within every limit of this module, however it was
 //! made, and each of its paths is a [`SafePath`]. Reading one allocates no more than
 //! its bytes warrant, and nothing at all before the signature was checked. Paths may
@@ -39,6 +44,7 @@ const MIN_ENTRY_BYTES: usize = 4;
 const MODIFIED_RANGE: std::ops::RangeInclusive<i64> = -11_644_473_600_000..=253_402_300_799_999;
 
 const SIGNATURE_CONTEXT: &str = "passalong v1 manifest signature";
+const OUTLINE_CONTEXT: &str = "passalong v1 manifest outline";
 
 /// One file or folder of a share.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,6 +68,14 @@ impl Entry {
             EntryKind::Folder { .. } => 0,
         }
     }
+
+    /// What is known of a file's contents; `None` for a folder.
+    pub fn content(&self) -> Option<Content> {
+        match self.kind {
+            EntryKind::File { content, .. } => Some(content),
+            EntryKind::Folder { .. } => None,
+        }
+    }
 }
 
 /// What an entry is.
@@ -71,8 +85,8 @@ pub enum EntryKind {
     File {
         /// Bytes.
         size: u64,
-        /// The BLAKE3 hash of its contents.
-        root: Root,
+        /// What is known of its contents.
+        content: Content,
         /// When it was last modified, in milliseconds since 1970 UTC, if known.
         modified: Option<i64>,
     },
@@ -81,6 +95,28 @@ pub enum EntryKind {
         /// When it was last modified, in milliseconds since 1970 UTC, if known.
         modified: Option<i64>,
     },
+}
+
+/// What a list says of a file's contents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Content {
+    /// They hash to this.
+    Hashed(Root),
+    /// The sharer has not hashed them all yet.
+    Hashing,
+    /// They changed, or could not be read, while the sharer hashed them: the file
+    /// cannot be had.
+    Lost,
+}
+
+impl Content {
+    /// The BLAKE3 hash of them, if the list tells it.
+    pub fn root(self) -> Option<Root> {
+        match self {
+            Content::Hashed(root) => Some(root),
+            Content::Hashing | Content::Lost => None,
+        }
+    }
 }
 
 /// What a share holds.
@@ -100,22 +136,22 @@ impl Manifest {
     /// # Errors
     ///
     /// `TooMany` and `TooLarge` when a limit of this module is passed, `Malformed`
-    /// when an empty file has a root other than that of no bytes.
+    /// when an empty file is said to hold anything but no bytes.
     pub fn new(name: &str, mut entries: Vec<Entry>) -> Result<Manifest, ManifestError> {
         if entries.len() > MAX_ENTRIES || !has_few_folders(&entries) {
             return Err(ManifestError::TooMany);
         }
-        let empty = tree::single_piece_root(b"");
+        let empty = Content::Hashed(tree::single_piece_root(b""));
         let mut files = 0;
         let mut bytes: u64 = 0;
         for entry in &mut entries {
             let modified = match &mut entry.kind {
                 EntryKind::File {
                     size,
-                    root,
+                    content,
                     modified,
                 } => {
-                    if *size == 0 && *root != empty {
+                    if *size == 0 && *content != empty {
                         return Err(ManifestError::Malformed);
                     }
                     if *size > tree::MAX_FILE_LEN {
@@ -171,6 +207,31 @@ impl Manifest {
     /// The bytes of all files together, at most [`MAX_SHARE_BYTES`].
     pub fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// Whether it says of every file what it hashes to, or that it cannot be had.
+    pub fn is_whole(&self) -> bool {
+        let hashing = |entry: &Entry| entry.content() == Some(Content::Hashing);
+        !self.entries.iter().any(hashing)
+    }
+
+    /// Names the list without what its files hash to: name, edition, paths, sizes and
+    /// times. An opening list and the whole one that follows have the same outline, and
+    /// with it the same pieces.
+    pub fn outline(&self) -> [u8; 32] {
+        let entries: Vec<_> = self
+            .entries
+            .iter()
+            .map(|Entry { path, kind }| match *kind {
+                EntryKind::File { size, modified, .. } => (path, Some(size), modified),
+                EntryKind::Folder { modified } => (path, None, modified),
+            })
+            .collect();
+        let mut hasher = blake3::Hasher::new_derive_key(OUTLINE_CONTEXT);
+        // Hashing takes whatever is written, and of every type here postcard knows how
+        // to write it.
+        let _ = postcard::to_io(&(&self.name, self.edition, entries), &mut hasher);
+        *hasher.finalize().as_bytes()
     }
 
     /// The manifest as bytes: one for the version of the format, then name,

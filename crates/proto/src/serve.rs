@@ -20,6 +20,8 @@ use crate::wire::{MAX_OUTSTANDING, Message, PieceRef};
 const MAX_HASH_REQUESTS: usize = 64;
 /// How often the list may be asked for on one link.
 const MAX_MANIFEST_REQUESTS: u32 = 4;
+/// How often signed hashes may be asked for on one link: once for each list.
+const MAX_SIGNED_HASH_REQUESTS: u32 = 4;
 
 /// What a message from the receiver asks the caller to do or to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +56,12 @@ pub enum ServeEvent {
     SendHashes {
         /// The file.
         entry: u32,
+    },
+    /// Send the signed hashes of pieces from this number on, now and as they become
+    /// known.
+    SendSignedHashes {
+        /// A piece, or one past the last.
+        from: u32,
     },
     /// Send these pieces in order; call [`Serve::piece_settled`] for each.
     SendPieces {
@@ -99,6 +107,7 @@ pub struct Serve {
     refused: usize,
     hash_requests: usize,
     manifest_requests: u32,
+    signed_hash_requests: u32,
 }
 
 impl Default for Serve {
@@ -112,6 +121,7 @@ impl Default for Serve {
             refused: 0,
             hash_requests: 0,
             manifest_requests: 0,
+            signed_hash_requests: 0,
         }
     }
 }
@@ -223,6 +233,17 @@ impl Serve {
                 }
                 self.hash_requests += 1;
                 ServeEvent::SendHashes { entry }
+            }
+            Message::WantSignedHashes { from } => {
+                self.accepted()?;
+                if from > self.told(pieces)?.count() {
+                    return Err(Violation("it asked for hashes of pieces that do not exist"));
+                }
+                self.signed_hash_requests += 1;
+                if self.signed_hash_requests > MAX_SIGNED_HASH_REQUESTS {
+                    return Err(Violation("it asked for signed hashes again and again"));
+                }
+                ServeEvent::SendSignedHashes { from }
             }
             Message::Request { pieces: asked } => self.request(asked, pieces)?,
             Message::CancelRequest { pieces: cancelled } => {

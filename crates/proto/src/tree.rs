@@ -86,6 +86,18 @@ pub fn piece_hash(index: u32, bytes: &[u8]) -> PieceHash {
     PieceHash(hasher.update(bytes).finalize_non_root())
 }
 
+/// Whether `bytes` are piece `index` of a file of `size` bytes: of the right length,
+/// and with this hash. Of a file of one piece the hash is the file's root.
+pub fn is_piece(size: u64, index: u32, bytes: &[u8], hash: PieceHash) -> bool {
+    if bytes.is_empty() || bytes.len() as u64 != u64::from(piece_len(size, index)) {
+        return false;
+    }
+    match piece_count(size) {
+        1 => single_piece_root(bytes).0 == hash.0,
+        _ => piece_hash(index, bytes) == hash,
+    }
+}
+
 /// The root of a file that is one piece, or empty: the plain BLAKE3 hash.
 pub fn single_piece_root(bytes: &[u8]) -> Root {
     Root(*blake3::hash(bytes).as_bytes())
@@ -150,6 +162,11 @@ impl FileHashes {
         self.root
     }
 
+    /// The bytes of the file's BLAKE3 hash.
+    pub fn root_bytes(&self) -> &[u8; 32] {
+        &self.root.0
+    }
+
     /// The piece hashes, in order; none for a file of one piece or none.
     pub fn pieces(&self) -> &[PieceHash] {
         &self.pieces
@@ -158,13 +175,13 @@ impl FileHashes {
     /// Whether `bytes` are what the file holds at piece `index`: of the right length
     /// and with the right hash.
     pub fn verify_piece(&self, index: u32, bytes: &[u8]) -> bool {
-        if bytes.is_empty() || bytes.len() as u64 != u64::from(piece_len(self.size, index)) {
-            return false;
-        }
-        match self.pieces.get(index as usize) {
-            Some(expected) => piece_hash(index, bytes) == *expected,
-            None => single_piece_root(bytes) == self.root,
-        }
+        let hash = self.pieces.get(index as usize).copied();
+        is_piece(
+            self.size,
+            index,
+            bytes,
+            hash.unwrap_or(PieceHash(self.root.0)),
+        )
     }
 }
 

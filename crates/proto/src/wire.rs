@@ -102,12 +102,15 @@ pub enum Message {
     },
     /// Serving: this side has the list.
     Listed {
-        /// BLAKE3 of the encoded manifest.
+        /// [`crate::manifest::Manifest::outline`].
         hash: [u8; 32],
         /// [`crate::manifest::Manifest::edition`]; a hint until the manifest is here.
         edition: u64,
         /// The share is for one person: it is not to be passed on.
         one_person: bool,
+        /// It is [whole](crate::manifest::Manifest::is_whole). Told again when it has
+        /// become so.
+        whole: bool,
     },
     /// Serving: this side made the share. By the share key over the same
     /// [`crate::keys::link_binding`] as in `Hello`.
@@ -187,6 +190,22 @@ pub enum Message {
     NoHashes {
         /// The file.
         entry: u32,
+    },
+    /// Fetching: send the signed hashes of these pieces that are here, and others as
+    /// they become known. Asked while the list is not whole.
+    WantSignedHashes {
+        /// Pieces before this number are not needed.
+        from: u32,
+    },
+    /// Serving: hashes of pieces that the share's list does not vouch for yet
+    /// ([`crate::signed_hashes`]).
+    SignedHashes {
+        /// Number of the first piece.
+        first: u32,
+        /// At most [`HASHES_PER_MESSAGE`], of that piece and those that follow.
+        hashes: Vec<PieceHash>,
+        /// By the share key.
+        signature: Signature,
     },
     /// Fetching: send these pieces on the bulk channel, in this order.
     Request {
@@ -380,6 +399,7 @@ impl Message {
             | Message::Choke
             | Message::Hashes { .. }
             | Message::NoHashes { .. }
+            | Message::SignedHashes { .. }
             | Message::Dropped { .. }
             | Message::LaneLost { .. }
             | Message::Unavailable { .. } => Half::Serving,
@@ -389,6 +409,7 @@ impl Message {
             | Message::Cancel
             | Message::Interest { .. }
             | Message::WantHashes { .. }
+            | Message::WantSignedHashes { .. }
             | Message::Request { .. }
             | Message::CancelRequest { .. }
             | Message::Progress { .. }
@@ -416,7 +437,9 @@ impl Message {
         }
         let within = match &message {
             Message::ManifestPart { bytes } => bytes.len() <= MANIFEST_PART,
-            Message::Hashes { hashes, .. } => hashes.len() <= HASHES_PER_MESSAGE,
+            Message::Hashes { hashes, .. } | Message::SignedHashes { hashes, .. } => {
+                hashes.len() <= HASHES_PER_MESSAGE
+            }
             Message::Request { pieces }
             | Message::CancelRequest { pieces }
             | Message::Dropped { pieces }

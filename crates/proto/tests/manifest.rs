@@ -4,8 +4,8 @@
 use passalong_proto::invite::InviteSecret;
 use passalong_proto::keys::ShareKey;
 use passalong_proto::manifest::{
-    Entry, EntryKind, MAX_ENTRIES, MAX_MANIFEST_BYTES, MAX_NAME_CHARS, MAX_SHARE_BYTES, Manifest,
-    ManifestError, SignedManifest, clean_name,
+    Content, Entry, EntryKind, MAX_ENTRIES, MAX_MANIFEST_BYTES, MAX_NAME_CHARS, MAX_SHARE_BYTES,
+    Manifest, ManifestError, SignedManifest, clean_name,
 };
 use passalong_proto::safe_path::SafePath;
 use passalong_proto::tree::{MAX_FILE_LEN, Root, single_piece_root};
@@ -25,7 +25,7 @@ fn file(path: &str, size: u64) -> Entry {
         path: SafePath::parse(path).unwrap(),
         kind: EntryKind::File {
             size,
-            root,
+            content: Content::Hashed(root),
             modified: None,
         },
     }
@@ -45,7 +45,7 @@ fn entries() -> impl Strategy<Value = Entry> {
         (1..1_u64 << 50, any::<[u8; 32]>(), modified.clone()).prop_map(|(size, root, modified)| {
             EntryKind::File {
                 size,
-                root: Root(root),
+                content: Content::Hashed(Root(root)),
                 modified,
             }
         });
@@ -365,7 +365,7 @@ fn an_empty_file_has_the_root_of_no_bytes() {
     assert!(Manifest::new("", vec![entry.clone()]).is_ok());
     entry.kind = EntryKind::File {
         size: 0,
-        root: Root([7; 32]),
+        content: Content::Hashed(Root([7; 32])),
         modified: None,
     };
     assert_eq!(

@@ -1,7 +1,7 @@
 //! Numbers of pieces and sets of them, and what travels of them.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use passalong_proto::manifest::{Entry, EntryKind, Manifest};
+use passalong_proto::manifest::{Content, Entry, EntryKind, Manifest};
 use passalong_proto::pieces::{MAX_PIECES, PieceMap, PieceSet};
 use passalong_proto::safe_path::SafePath;
 use passalong_proto::tree::{PIECE_LEN, Root, piece_count, piece_len, single_piece_root};
@@ -17,10 +17,10 @@ fn manifest(sizes: &[Option<u64>]) -> Manifest {
             None => EntryKind::Folder { modified: None },
             Some(size) => EntryKind::File {
                 size,
-                root: match size {
+                content: Content::Hashed(match size {
                     0 => single_piece_root(b""),
                     _ => Root([7; 32]),
-                },
+                }),
                 modified: None,
             },
         },

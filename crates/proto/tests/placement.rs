@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use passalong_proto::manifest::{Entry, EntryKind};
+use passalong_proto::manifest::{Content, Entry, EntryKind};
 use passalong_proto::placement::{numbered, resolve_collisions};
 use passalong_proto::safe_path::{MAX_COMPONENT_BYTES, MAX_PATH_BYTES, SafePath};
 use passalong_proto::tree::single_piece_root;
@@ -14,7 +14,7 @@ fn file(path: &str) -> Entry {
         path: SafePath::parse(path).unwrap(),
         kind: EntryKind::File {
             size: 0,
-            root: single_piece_root(b""),
+            content: Content::Hashed(single_piece_root(b"")),
             modified: None,
         },
     }

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use passalong_proto::manifest::{Entry, EntryKind, Manifest};
+use passalong_proto::manifest::{Content, Entry, EntryKind, Manifest};
 use passalong_proto::pieces::PieceMap;
 use passalong_proto::safe_path::SafePath;
 use passalong_proto::serve::{Serve, ServeEvent, Violation};
@@ -23,7 +23,7 @@ fn file(path: &str, size: u64) -> Entry {
         path: SafePath::parse(path).unwrap(),
         kind: EntryKind::File {
             size,
-            root,
+            content: Content::Hashed(root),
             modified: None,
         },
     }
@@ -203,6 +203,7 @@ proptest! {
                         asked_for.into_iter().filter(|piece| out.contains(piece)).collect();
                     prop_assert_eq!(pieces, expected);
                 }
+                ServeEvent::SendSignedHashes { from } => prop_assert!(from <= link.pieces.count()),
                 ServeEvent::SendHashes { entry } => {
                     prop_assert!(accepted.is_some() && !over);
                     prop_assert!(pieces_of(&link.manifest, entry) >= 2);
@@ -405,6 +406,21 @@ fn hashes_beyond_the_bound_end_the_link_and_sent_ones_make_room() {
     assert!(link.hears(want.clone()).is_err());
     link.serve.hashes_sent();
     assert!(link.hears(want).is_ok());
+}
+
+#[test]
+fn signed_hashes_are_for_who_accepted_and_asks_a_few_times_for_what_exists() {
+    let count = Link::accepted().pieces.count();
+    let want = |from| Message::WantSignedHashes { from };
+    let told = Link::listed().hears(want(0));
+    assert!(told.is_err(), "nothing was accepted");
+    assert!(Link::accepted().hears(want(count + 1)).is_err());
+    let mut link = Link::accepted();
+    for from in [0, 1, count, 0] {
+        let event = link.hears(want(from));
+        assert_eq!(event, Ok(Some(ServeEvent::SendSignedHashes { from })));
+    }
+    assert!(link.hears(want(0)).is_err());
 }
 
 #[test]

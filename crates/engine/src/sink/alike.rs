@@ -84,7 +84,7 @@ impl Sink {
         }
         let whole = self.whole.iter();
         let twins: HashMap<Root, PathBuf> = whole
-            .filter_map(|(entry, path)| Some((self.file(*entry)?.1, path.clone())))
+            .filter_map(|(entry, path)| Some((self.root(*entry)?, path.clone())))
             .collect();
         let mut found = Found::default();
         for (_, size) in sizes {

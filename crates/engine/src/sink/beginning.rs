@@ -9,14 +9,14 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use passalong_proto::manifest::EntryKind;
+use passalong_proto::manifest::{Content, EntryKind};
 use passalong_proto::safe_path::SafePath;
 use passalong_proto::tree::{FileHashes, PIECE_LEN, piece_count};
 
 use super::alike::{Alike, Looking, Missing};
 use super::handles::allocated;
 use super::writing::Unfinished;
-use super::{Done, Held, Resumed, Sink, free_bytes};
+use super::{Done, Held, Proof, Resumed, Sink, free_bytes};
 use crate::api::{Problem, ProblemCode};
 use crate::source::Stamp;
 use crate::store::StoredFile;
@@ -58,10 +58,10 @@ impl Sink {
         let mut resumed: Vec<Resumed> = self
             .unfinished
             .iter()
-            .filter(|(_, file)| !file.hashes.pieces().is_empty())
+            .filter(|(_, file)| file.hashes.root().is_none() || !file.hashes.pieces().is_empty())
             .map(|(entry, file)| Resumed {
                 entry: *entry,
-                hashes: Arc::clone(&file.hashes),
+                hashes: file.hashes.hashes().cloned(),
                 pieces: file.held.iter().collect(),
             })
             .collect();
@@ -86,8 +86,10 @@ impl Sink {
             }
         };
         rows.retain(|row| {
+            let root = row.hashes.root();
             wanted.contains(&row.entry)
-                && self.file(row.entry) == Some((row.hashes.size(), row.hashes.root()))
+                && self.size(row.entry) == Some(row.hashes.size())
+                && (root.is_none() || root == self.root(row.entry))
         });
         rows
     }
@@ -122,8 +124,12 @@ impl Sink {
                 .filter(|_| row.whole && self.is_below(&row.path, &mut plain))
                 .map(|metadata| Stamp::of(&metadata));
             match now {
-                Some(now) if row.stamp.still(now) && self.record.survived(row.boot.as_deref()) => {
-                    self.keep(row.entry, &row.path, now, &row.hashes);
+                Some(now)
+                    if row.stamp.still(now)
+                        && self.record.survived(row.boot.as_deref())
+                        && let Some(hashes) = row.hashes.hashes() =>
+                {
+                    self.keep(row.entry, &row.path, now, hashes);
                     present.insert(row.entry);
                     if row.boot.is_some() {
                         self.record.add_unsettled(row.entry, row.path, now);
@@ -165,7 +171,8 @@ impl Sink {
     fn resume_begun(&mut self, rows: Vec<StoredFile>, looking: &mut Looking) {
         let mut doubtful = Vec::new();
         for row in rows {
-            if row.hashes.pieces().is_empty() {
+            let single = piece_count(row.hashes.size()) < 2;
+            if single && row.hashes.root().is_some() {
                 continue;
             }
             let path = self.partial_path(row.entry);
@@ -173,10 +180,11 @@ impl Sink {
                 .ok()
                 .filter(Metadata::is_file)
                 .map(|metadata| Stamp::of(&metadata));
-            let mut unfinished = Unfinished::new(path, Arc::clone(&row.hashes));
+            let mut unfinished = Unfinished::new(path, self.proof(row.entry, row.hashes));
             let same = row.path == unfinished.path && stamp.is_some_and(|now| row.stamp.still(now));
             if same && !row.whole && self.record.survived(row.boot.as_deref()) {
                 unfinished.held = row.held;
+                self.hold_verifiable(row.entry, &mut unfinished);
                 unfinished.stamp = stamp;
                 unfinished.boot = row.boot;
                 self.take_on(row.entry, unfinished);
@@ -186,7 +194,7 @@ impl Sink {
             }
         }
         for (entry, mut unfinished, same) in doubtful {
-            let verified = self.verify(&mut unfinished, |bytes| self.looked(looking, bytes));
+            let verified = self.verify(entry, &mut unfinished, |bytes| self.looked(looking, bytes));
             if self.is_cancelled() {
                 return;
             }
@@ -203,12 +211,40 @@ impl Sink {
         }
     }
 
+    /// What a file is verified with now that was verified with `before`.
+    pub(super) fn proof(&self, entry: u32, before: Proof) -> Proof {
+        let Proof::Signed(size) = before else {
+            return before;
+        };
+        let listed = self.listed(entry).and_then(Content::root);
+        let single = || FileHashes::single(listed?, size);
+        match self.signed(entry).or_else(single) {
+            Some(hashes) => Proof::Root(Arc::new(hashes)),
+            None => before,
+        }
+    }
+
+    /// Of the pieces that are recorded, those count that could still be verified.
+    fn hold_verifiable(&self, entry: u32, unfinished: &mut Unfinished) {
+        if let Proof::Signed(size) = unfinished.hashes {
+            let mut held = Held::none(piece_count(size));
+            let signed = |piece: &u32| self.signed_hash(entry, *piece).is_some();
+            unfinished
+                .held
+                .iter()
+                .filter(signed)
+                .for_each(|piece| held.insert(piece));
+            unfinished.held = held;
+        }
+    }
+
     /// Wanted files that are not known to be under their final names.
     fn missing(&self, present: &HashSet<u32>) -> Vec<Missing> {
         let wanted = self.plan.wanted.iter().filter(|e| !present.contains(e));
         wanted
             .filter_map(|&entry| {
-                let (size, root) = self.file(entry)?;
+                // What has no root yet cannot be recognised.
+                let (size, root) = (self.size(entry)?, self.root(entry)?);
                 let unfinished = self.unfinished.get(&entry);
                 let held = unfinished.map_or(0, |file| u64::from(file.held.count()));
                 Some(Missing {
@@ -235,7 +271,7 @@ impl Sink {
             path: alike.path.clone(),
             stamp: alike.stamp,
             held: Held::all(piece_count(alike.hashes.size())),
-            hashes: Arc::clone(&alike.hashes),
+            hashes: Arc::clone(&alike.hashes).into(),
             whole: true,
             boot: (!settled).then(|| self.record.boot()),
         });
@@ -244,7 +280,7 @@ impl Sink {
     fn check_room(&self, present: &HashSet<u32>) -> Result<(), Problem> {
         let mut needed = 0u64;
         for &entry in self.plan.wanted.iter().filter(|e| !present.contains(e)) {
-            if let Some((size, _)) = self.file(entry) {
+            if let Some(size) = self.size(entry) {
                 let held = fs::symlink_metadata(self.partial_path(entry));
                 let held = held.map_or(0, |metadata| allocated(&metadata));
                 needed = needed.saturating_add(size.saturating_sub(held));
@@ -308,7 +344,12 @@ impl Sink {
             }
             let copy = self.partial.join(format!("{entry}.copy"));
             let hashes = match self.copy(&path, &copy) {
-                Ok(hashes) if Some((hashes.size(), hashes.root())) == self.file(entry) => hashes,
+                Ok(hashes)
+                    if Some(hashes.size()) == self.size(entry)
+                        && Some(hashes.root()) == self.root(entry) =>
+                {
+                    hashes
+                }
                 outcome => {
                     if let Err(error) = outcome {
                         tracing::warn!(%error, entry, "a file that is here could not be copied");
@@ -344,12 +385,13 @@ impl Sink {
     /// piece was written just before the program ended.
     fn publish_complete(&mut self, present: &mut HashSet<u32>) -> Result<(), Problem> {
         for entry in self.plan.wanted.clone() {
-            let empty = self.file(entry).filter(|(size, _)| *size == 0);
-            if let Some((size, root)) = empty
+            if self.size(entry) == Some(0)
                 && !present.contains(&entry)
-                && let Some(hashes) = FileHashes::single(root, size)
+                && let Some(root) = self.root(entry)
+                && let Some(hashes) = FileHashes::single(root, 0)
             {
-                let unfinished = Unfinished::new(self.partial_path(entry), Arc::new(hashes));
+                let proof = Proof::Root(Arc::new(hashes));
+                let unfinished = Unfinished::new(self.partial_path(entry), proof);
                 self.unfinished.insert(entry, unfinished);
             }
             let complete = self.unfinished.get(&entry);

@@ -13,6 +13,7 @@ mod beginning;
 mod handles;
 mod held;
 mod placing;
+mod proof;
 mod record;
 mod shelving;
 #[cfg(test)]
@@ -28,15 +29,18 @@ use std::sync::mpsc::RecvTimeoutError;
 
 use bytes::Bytes;
 use passalong_proto::fetch::Resumed;
-use passalong_proto::manifest::{EntryKind, Manifest};
+use passalong_proto::manifest::{Content, Manifest};
+use passalong_proto::pieces::PieceMap;
 use passalong_proto::placement::resolve_collisions;
 use passalong_proto::safe_path::SafePath;
-use passalong_proto::tree::{FileHashes, Root};
+use passalong_proto::signed_hashes::{HashLog, SignedHashes};
+use passalong_proto::tree::{FileHashes, PieceHash, Root, is_piece};
 use passalong_proto::wire::PieceRef;
 use tokio::sync::mpsc;
 
 use self::handles::Handles;
 pub(crate) use self::held::Held;
+pub(crate) use self::proof::Proof;
 use self::record::Record;
 pub(crate) use self::shelving::start_shelving;
 use self::writing::Unfinished;
@@ -53,6 +57,10 @@ pub(crate) const PARTIAL_SUFFIX: &str = ".partial";
 pub(crate) enum Job {
     /// Look what of a file of several pieces is here already.
     Resume { entry: u32, hashes: Arc<FileHashes> },
+    /// Pieces that the list does not vouch for can be verified by these.
+    Signed(SignedHashes),
+    /// The list is whole; it is this one.
+    List(Arc<Manifest>),
     /// Verify and write one piece.
     Store { piece: PieceRef, bytes: Bytes },
     /// The file will not come: drop what is here of it.
@@ -99,6 +107,10 @@ pub(crate) struct Plan {
     /// The share's id, which names the hidden folder and the records.
     pub(crate) id: String,
     pub(crate) manifest: Arc<Manifest>,
+    /// The numbering of its pieces.
+    pub(crate) pieces: Arc<PieceMap>,
+    /// What the sharer signed of it while it was not whole.
+    pub(crate) signed: HashLog,
     /// Indexes of wanted entries, folders included.
     pub(crate) wanted: Vec<u32>,
     /// Where what is verified is written down.
@@ -151,6 +163,8 @@ struct Sink {
     /// Files that were whole by the record, whose content is in doubt.
     left: HashMap<u32, StoredFile>,
     record: Record,
+    /// Signed hashes that were not written down yet.
+    unkept: Vec<SignedHashes>,
     results: mpsc::UnboundedSender<Done>,
     cancelled: Arc<AtomicBool>,
 }
@@ -171,6 +185,7 @@ impl Sink {
             whole: HashMap::new(),
             left: HashMap::new(),
             record: Record::new(),
+            unkept: Vec::new(),
             results,
             cancelled,
         }
@@ -204,12 +219,44 @@ impl Sink {
         self.cancelled.load(Ordering::Relaxed)
     }
 
-    /// Size and root of a wanted file; nothing for a folder.
-    fn file(&self, entry: u32) -> Option<(u64, Root)> {
-        match self.plan.manifest.entries().get(entry as usize)?.kind {
-            EntryKind::File { size, root, .. } => Some((size, root)),
-            EntryKind::Folder { .. } => None,
+    /// Bytes of a wanted file; nothing for a folder.
+    fn size(&self, entry: u32) -> Option<u64> {
+        let entry = self.plan.manifest.entries().get(entry as usize)?;
+        (!entry.is_folder()).then(|| entry.size())
+    }
+
+    /// The root of a wanted file: as the list has it, or as it follows from what the
+    /// sharer signed.
+    fn root(&self, entry: u32) -> Option<Root> {
+        let listed = self.listed(entry)?.root();
+        listed.or_else(|| Some(self.signed(entry)?.root()))
+    }
+
+    /// What the list says of a wanted file's contents.
+    fn listed(&self, entry: u32) -> Option<Content> {
+        self.plan.manifest.entries().get(entry as usize)?.content()
+    }
+
+    /// All hashes of a wanted file, if they are signed.
+    fn signed(&self, entry: u32) -> Option<FileHashes> {
+        let numbers = self.plan.pieces.of_entry(entry);
+        self.plan.signed.file(self.size(entry)?, numbers)
+    }
+
+    /// Whether `bytes` are a piece of a file.
+    fn verifies(&self, entry: u32, proof: &Proof, index: u32, bytes: &[u8]) -> bool {
+        match proof {
+            Proof::Root(hashes) => hashes.verify_piece(index, bytes),
+            Proof::Signed(size) => {
+                let hash = self.signed_hash(entry, index);
+                hash.is_some_and(|hash| is_piece(*size, index, bytes, hash))
+            }
         }
+    }
+
+    fn signed_hash(&self, entry: u32, piece: u32) -> Option<PieceHash> {
+        let number = self.plan.pieces.number(PieceRef { entry, piece })?;
+        self.plan.signed.hash(number)
     }
 
     fn partial_path(&self, entry: u32) -> PathBuf {
@@ -219,6 +266,22 @@ impl Sink {
     fn perform(&mut self, job: Job) -> Result<(), Problem> {
         match job {
             Job::Resume { entry, hashes } => self.resume(entry, hashes),
+            Job::Signed(part) => {
+                // What contradicts itself was found before it came here.
+                if self.plan.signed.add(part.clone()) == Ok(true) {
+                    self.unkept.push(part);
+                    self.record.touch_log();
+                }
+                Ok(())
+            }
+            Job::List(manifest) => {
+                self.plan.manifest = manifest;
+                for (entry, mut file) in std::mem::take(&mut self.unfinished) {
+                    file.hashes = self.proof(entry, file.hashes);
+                    self.take_on(entry, file);
+                }
+                Ok(())
+            }
             Job::Store { piece, bytes } => self.store(piece, &bytes),
             Job::Drop { entry } => {
                 self.drop_file(entry);

@@ -63,7 +63,7 @@ impl Sink {
                 path: path.clone(),
                 stamp,
                 held: Held::all(piece_count(hashes.size())),
-                hashes,
+                hashes: hashes.into(),
                 whole: true,
                 boot,
             });

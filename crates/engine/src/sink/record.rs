@@ -26,6 +26,8 @@ pub(super) struct Record {
     whole: Vec<StoredFile>,
     /// Unfinished files that got pieces.
     touched: HashSet<u32>,
+    /// Signed hashes came.
+    log: bool,
     written: Option<Instant>,
     /// Files that were written to and may be in the system's memory only.
     unsettled: Vec<(u32, PathBuf, Stamp)>,
@@ -39,6 +41,7 @@ impl Record {
             boot: boot(),
             whole: Vec::new(),
             touched: HashSet::new(),
+            log: false,
             written: None,
             unsettled: Vec::new(),
             failed: false,
@@ -47,7 +50,7 @@ impl Record {
 
     /// How long until something is to be written down; `None` if nothing is.
     pub(super) fn due(&self) -> Option<Duration> {
-        if self.whole.is_empty() && self.touched.is_empty() {
+        if self.whole.is_empty() && self.touched.is_empty() && !self.log {
             return None;
         }
         let waited = self.written.map_or(PERIOD, |written| written.elapsed());
@@ -75,6 +78,11 @@ impl Record {
         self.touched.insert(entry);
     }
 
+    /// Signed hashes came.
+    pub(super) fn touch_log(&mut self) {
+        self.log = true;
+    }
+
     /// A file has its final name.
     pub(super) fn add_whole(&mut self, file: StoredFile) {
         self.touched.remove(&file.entry);
@@ -98,6 +106,7 @@ impl Record {
     /// There is nothing to say about anything any more.
     pub(super) fn clear(&mut self) {
         self.touched.clear();
+        self.log = false;
         self.whole.clear();
         self.unsettled.clear();
     }
@@ -113,7 +122,12 @@ impl Sink {
                 rows.push(row);
             }
         }
-        let outcome = self.plan.store.put_files(&self.plan.id, &rows);
+        self.record.log = false;
+        // First what the files are verified by.
+        let (store, id) = (&self.plan.store, &self.plan.id);
+        let outcome = store
+            .add_signed_hashes(id, &std::mem::take(&mut self.unkept))
+            .and_then(|()| store.put_files(id, &rows));
         self.record.written = Some(Instant::now());
         if let Err(problem) = outcome
             && !std::mem::replace(&mut self.record.failed, true)
@@ -170,6 +184,7 @@ impl Sink {
             self.plan.shelf.remove(entry);
         }
         self.handles.close_all();
+        self.unkept.clear();
         self.record.clear();
         // Nothing but unfinished files is in there.
         let _ = fs::remove_dir_all(&self.partial);

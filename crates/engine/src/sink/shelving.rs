@@ -51,7 +51,7 @@ pub(super) fn shelve(plan: Plan, cancelled: Arc<AtomicBool>) -> HashSet<u32> {
     let doubtful: Vec<_> = sink.left.values().cloned().collect();
     for row in doubtful {
         if let Some(alike) = sink.recognise(&row.path, &mut looking)
-            && alike.hashes.root() == row.hashes.root()
+            && Some(alike.hashes.root()) == row.hashes.root()
         {
             sink.keep_alike(row.entry, &alike);
             present.insert(row.entry);

@@ -7,18 +7,19 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use passalong_proto::manifest::Content;
 use passalong_proto::tree::{FileHashes, PIECE_LEN, piece_count, piece_len};
 use passalong_proto::wire::PieceRef;
 
 use super::handles::has_other_names;
-use super::{Done, Held, Sink};
+use super::{Done, Held, Proof, Sink};
 use crate::api::{Problem, ProblemCode};
 use crate::source::{Place, Stamp};
 
 /// A file some of whose pieces may be here.
 pub(super) struct Unfinished {
     pub(super) path: PathBuf,
-    pub(super) hashes: Arc<FileHashes>,
+    pub(super) hashes: Proof,
     pub(super) held: Held,
     /// As this sink left it; `None` before it was ever opened.
     pub(super) stamp: Option<Stamp>,
@@ -29,7 +30,7 @@ pub(super) struct Unfinished {
 }
 
 impl Unfinished {
-    pub(super) fn new(path: PathBuf, hashes: Arc<FileHashes>) -> Self {
+    pub(super) fn new(path: PathBuf, hashes: Proof) -> Self {
         let held = Held::none(piece_count(hashes.size()));
         Unfinished {
             path,
@@ -61,10 +62,17 @@ impl Sink {
             self.tell(Done::Resumed { entry, stored });
             return Ok(());
         }
-        if !self.unfinished.contains_key(&entry) {
+        if let Some(mut unfinished) = self.unfinished.remove(&entry) {
+            if let Proof::Signed(_) = unfinished.hashes {
+                // The hashes agree with those that were signed.
+                unfinished.hashes = hashes.into();
+                self.record.touch(entry);
+            }
+            self.take_on(entry, unfinished);
+        } else {
             let path = self.partial_path(entry);
-            let mut unfinished = Unfinished::new(path.clone(), hashes);
-            self.verify(&mut unfinished, |_| {})
+            let mut unfinished = Unfinished::new(path.clone(), hashes.into());
+            self.verify(entry, &mut unfinished, |_| {})
                 .map_err(|e| Problem::disk(&path, &e))?;
             self.take_on(entry, unfinished);
             self.record.touch(entry);
@@ -84,6 +92,7 @@ impl Sink {
     /// Left as it was when cancelled: the flag then says so.
     pub(super) fn verify(
         &self,
+        entry: u32,
         unfinished: &mut Unfinished,
         mut read: impl FnMut(u64),
     ) -> io::Result<()> {
@@ -101,7 +110,7 @@ impl Sink {
                         Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => break,
                         Err(error) => return Err(error),
                     }
-                    if unfinished.hashes.verify_piece(index, bytes) {
+                    if self.verifies(entry, &unfinished.hashes, index, bytes) {
                         held.insert(index);
                     }
                     read(bytes.len() as u64);
@@ -129,21 +138,18 @@ impl Sink {
             piece: index,
         } = piece;
         if !self.unfinished.contains_key(&entry) && !self.whole.contains_key(&entry) {
-            // A file of one piece needs no hashes but its root.
-            let single = self
-                .file(entry)
-                .and_then(|(size, root)| FileHashes::single(root, size));
-            let Some(hashes) = single else {
+            let Some(unfinished) = self.begin_file(piece) else {
                 return Ok(());
             };
-            let unfinished = Unfinished::new(self.partial_path(entry), Arc::new(hashes));
             self.take_on(entry, unfinished);
         }
         let boot = self.record.boot();
+        let proof = self.unfinished.get(&entry).map(|file| &file.hashes);
+        let verified = proof.is_some_and(|proof| self.verifies(entry, proof, index, bytes));
         let Some(unfinished) = self.unfinished.get_mut(&entry) else {
             return Ok(());
         };
-        if !unfinished.hashes.verify_piece(index, bytes) {
+        if !verified {
             self.tell(Done::Rejected { piece });
             return Ok(());
         }
@@ -166,11 +172,33 @@ impl Sink {
         Ok(())
     }
 
+    /// A file of which nothing is here, as far as its pieces can be verified: a file of
+    /// one piece needs no hashes but its root, others those that are signed.
+    fn begin_file(&self, piece: PieceRef) -> Option<Unfinished> {
+        let PieceRef { entry, piece } = piece;
+        let proof = self.proof(entry, Proof::Signed(self.size(entry)?));
+        let known = match proof {
+            Proof::Root(_) => true,
+            Proof::Signed(_) => self.signed_hash(entry, piece).is_some(),
+        };
+        known.then(|| Unfinished::new(self.partial_path(entry), proof))
+    }
+
     /// Publishes a file whose pieces are all here, after reading it again if
     /// something else may have written to it.
     pub(super) fn finish_file(&mut self, entry: u32) -> Result<(), Problem> {
         let Some(mut unfinished) = self.unfinished.remove(&entry) else {
             return Ok(());
+        };
+        if let Proof::Signed(_) = unfinished.hashes
+            && let Some(hashes) = self.signed(entry)
+        {
+            unfinished.hashes = Proof::Root(Arc::new(hashes));
+        }
+        let listed = self.listed(entry).and_then(Content::root);
+        let hashes = match unfinished.hashes.hashes() {
+            Some(hashes) if listed.is_none_or(|root| hashes.root() == root) => Arc::clone(hashes),
+            _ => return Err(Problem::corrupt("a file is not what the list says it is")),
         };
         let path = unfinished.path.clone();
         let failed = |error: io::Error| Problem::disk(&path, &error);
@@ -184,7 +212,8 @@ impl Sink {
             self.handles.close(entry);
         }
         if !sound {
-            self.verify(&mut unfinished, |_| {}).map_err(failed)?;
+            self.verify(entry, &mut unfinished, |_| {})
+                .map_err(failed)?;
             if self.is_cancelled() {
                 self.unfinished.insert(entry, unfinished);
                 return Ok(());
@@ -207,7 +236,7 @@ impl Sink {
         });
         trimmed.map_err(failed)?;
         let boot = Some(unfinished.boot.unwrap_or_default());
-        self.publish(entry, &path, unfinished.hashes, boot)
+        self.publish(entry, &path, hashes, boot)
     }
 
     /// The file will not come.

@@ -1,24 +1,30 @@
-//! Hashing what was found, on every core. What was hashed before and has the
-//! size and time it had then is not read again.
+//! Hashing what was found, on every core, in the order of the share. What was hashed
+//! before and has the size and time it had then is not read again.
+//!
+//! Invariant: hashes of a run of pieces count only if the file had the same size and time
+//! before and after the run was read. What is made of them is `tally`'s business.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use passalong_proto::manifest::{Entry, EntryKind};
+use passalong_proto::manifest::Entry;
 use passalong_proto::tree::{
-    PIECE_LEN, PieceHash, Root, piece_count, piece_hash, piece_len, root_of, single_piece_root,
+    PIECE_LEN, PieceHash, Root, piece_count, piece_hash, piece_len, single_piece_root,
 };
 
 use super::finding::{Findings, Found, Skipped, unreadable};
-use super::{Place, Shelf, Stamp};
+use super::tally::Tally;
+use super::{Shelf, Stamp};
 
-/// Pieces that one worker hashes in a row.
-const RUN: u32 = 16;
+/// Pieces that one worker hashes in a row: few, so that they become known in order.
+const RUN: u32 = 8;
+/// A worker that is ahead of its pace looks this often whether it is still wanted.
+const NAP: Duration = Duration::from_millis(20);
 
 /// A file as it was hashed: what a record of it keeps.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,209 +44,168 @@ pub(crate) struct Hashed {
 pub(crate) struct Offered {
     pub(crate) entries: Vec<Entry>,
     /// The files of `entries`.
-    pub(crate) shelf: Shelf,
+    pub(crate) shelf: Arc<Shelf>,
     pub(crate) skipped: Skipped,
     /// What to remember, so that the next time is quick.
     pub(crate) hashed: Vec<Hashed>,
 }
 
+/// What is told while hashing goes on.
+#[derive(Debug)]
+pub(crate) enum News {
+    /// It takes more than a moment. This is what there is; the paths, sizes and times of
+    /// the entries stay, and the shelf is filled on.
+    Opening(Offered),
+    /// The hashes of the pieces from number `first` on, through the opening's entries; of
+    /// files of one piece their roots. No more than fit into a message.
+    Pieces { first: u32, hashes: Vec<PieceHash> },
+    /// These files were hashed.
+    Files(Vec<Hashed>),
+}
+
 /// How far hashing is; read by whoever shows it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct HashProgress {
     /// Bytes hashed.
     pub(crate) done: AtomicU64,
     /// Set to stop early.
     pub(crate) cancelled: AtomicBool,
+    /// Bytes a second that are read at most, and when more may be read.
+    pace: Option<(u64, Mutex<Instant>)>,
 }
 
-/// Hashes everything found. Blocking. Files that cannot be read or change
-/// meanwhile are left out and listed. `recorded` is what earlier hashing gave:
-/// files that are as they were then are taken from it.
-pub(crate) fn hash(mut found: Findings, recorded: Vec<Hashed>, progress: &HashProgress) -> Offered {
-    let recorded: HashMap<&Path, &Hashed> = recorded
-        .iter()
-        .map(|hashed| (hashed.path.as_path(), hashed))
-        .collect();
-    let known: Vec<Option<(Root, Arc<[PieceHash]>)>> = found
-        .entries
-        .iter()
-        .map(|item| {
-            let hashed = recorded.get(item.local.as_path())?;
-            let same = !item.folder && hashed.stamp.still(item.stamp);
-            same.then(|| (hashed.root, Arc::clone(&hashed.hashes)))
-        })
-        .collect();
-    let mut jobs = Vec::new();
-    for (entry, item) in found.entries.iter().enumerate() {
-        if item.folder {
-            continue;
-        }
-        if known[entry].is_some() {
-            progress
-                .done
-                .fetch_add(item.stamp.size(), Ordering::Relaxed);
-            continue;
-        }
-        let pieces = piece_count(item.stamp.size()).max(1);
-        let mut first = 0;
-        while first < pieces {
-            let run = RUN.min(pieces - first);
-            jobs.push(Job {
-                entry,
-                first,
-                pieces: run,
-            });
-            first += run;
+impl HashProgress {
+    /// Nothing is done yet; at most `rate` bytes are read in a second, if given.
+    pub(crate) fn new(rate: Option<u64>) -> HashProgress {
+        HashProgress {
+            done: AtomicU64::new(0),
+            cancelled: AtomicBool::new(false),
+            pace: rate.map(|rate| (rate.max(1), Mutex::new(Instant::now()))),
         }
     }
-    let mut results = work(&found.entries, &jobs, progress).into_iter().peekable();
 
-    let mut entries = Vec::with_capacity(found.entries.len());
-    let mut hashed = Vec::new();
-    for ((index, item), known) in found.entries.into_iter().enumerate().zip(known) {
-        let modified = item.stamp.millis();
-        if item.folder {
-            entries.push(Entry {
-                path: item.path,
-                kind: EntryKind::Folder { modified },
+    fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Relaxed)
+    }
+
+    /// So much was read and hashed. Waits if that was faster than it should be.
+    fn add(&self, bytes: u64) {
+        self.done.fetch_add(bytes, Ordering::Relaxed);
+        let Some((rate, free)) = &self.pace else {
+            return;
+        };
+        let due = {
+            let mut free = free.lock().unwrap_or_else(PoisonError::into_inner);
+            let takes = Duration::from_secs_f64(bytes as f64 / *rate as f64);
+            *free = Instant::now().max(*free) + takes;
+            *free
+        };
+        while !self.is_cancelled() && Instant::now() < due {
+            std::thread::sleep(due.saturating_duration_since(Instant::now()).min(NAP));
+        }
+    }
+}
+
+/// Hashes everything found. Blocking. Files that cannot be read or change meanwhile are
+/// left out and listed, unless they were told of: those are lost.
+/// `recorded` is what earlier hashing gave: files that are as they were then are taken
+/// from it.
+///
+/// # Errors
+///
+/// The first one of `tell`.
+pub(crate) fn hash<E>(
+    found: Findings,
+    recorded: Vec<Hashed>,
+    progress: &HashProgress,
+    mut tell: impl FnMut(News) -> Result<(), E>,
+) -> Result<Offered, E> {
+    let Findings {
+        entries, skipped, ..
+    } = found;
+    let found: Arc<[Found]> = entries.into();
+    let mut tally = Tally::new(Arc::clone(&found), recorded, skipped);
+    progress
+        .done
+        .fetch_add(tally.known_bytes(), Ordering::Relaxed);
+    let unknown: Vec<usize> = tally.unknown().collect();
+    let workers = std::thread::available_parallelism().map_or(2, usize::from);
+    let jobs = unknown.into_iter().flat_map(|item| jobs(item, &found));
+    let (jobs, unwanted) = (Mutex::new(jobs), AtomicBool::new(false));
+    let told = std::thread::scope(|scope| {
+        let (sender, done) = mpsc::channel();
+        for _ in 0..workers {
+            let sender = sender.clone();
+            let (jobs, found, unwanted) = (&jobs, &found, &unwanted);
+            let next = || jobs.lock().unwrap_or_else(PoisonError::into_inner).next();
+            scope.spawn(move || {
+                let mut buffer = vec![0; PIECE_LEN as usize];
+                while let Some(job) = next() {
+                    if progress.is_cancelled() || unwanted.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    let run = hash_run(&found[job.item], &job, &mut buffer, progress);
+                    if sender.send((job.item, job.first, run)).is_err() {
+                        return;
+                    }
+                }
             });
-            continue;
         }
-        let mut parts = Vec::new();
-        while let Some(done) = results.next_if(|done| done.entry == index) {
-            parts.push(done.run);
-        }
-        let hashes = match known {
-            Some(hashes) => Ok(hashes),
-            None => file_hashes(&item, parts),
-        };
-        let (root, hashes) = match hashes {
-            Ok(hashes) => hashes,
-            Err(reason) => {
-                found.skipped.add(item.path.to_string(), reason);
-                continue;
-            }
-        };
-        hashed.push(Hashed {
-            entry: entries.len() as u32,
-            path: item.local,
-            stamp: item.stamp,
-            root,
-            hashes,
-        });
-        entries.push(Entry {
-            path: item.path,
-            kind: EntryKind::File {
-                size: item.stamp.size(),
-                root,
-                modified,
-            },
-        });
-    }
-    let shelf = Shelf::empty(entries.len());
-    for file in &hashed {
-        let place = Place {
-            path: file.path.clone(),
-            size: file.stamp.size(),
-            stamp: Some(file.stamp),
-            hashes: Arc::clone(&file.hashes),
-        };
-        shelf.put(file.entry, place);
-    }
-    Offered {
-        entries,
-        shelf,
-        skipped: found.skipped,
-        hashed,
-    }
+        drop(sender);
+        let told = tally.follow(&done, &mut tell);
+        unwanted.store(told.is_err(), Ordering::Relaxed);
+        told
+    });
+    told?;
+    Ok(tally.offered())
 }
 
 /// Pieces of one file that a worker takes on at a time.
 struct Job {
-    entry: usize,
+    item: usize,
     first: u32,
     pieces: u32,
 }
 
-struct JobDone {
-    entry: usize,
-    first: u32,
-    run: Result<Run, &'static str>,
+fn jobs(item: usize, found: &[Found]) -> impl Iterator<Item = Job> {
+    // An empty file is read as well: it may have grown.
+    let pieces = piece_count(found[item].stamp.size()).max(1);
+    (0..pieces).step_by(RUN as usize).map(move |first| Job {
+        item,
+        first,
+        pieces: RUN.min(pieces - first),
+    })
 }
 
-/// Does the jobs on every core; what comes back is in the order of the files
-/// and their pieces.
-fn work(found: &[Found], jobs: &[Job], progress: &HashProgress) -> Vec<JobDone> {
-    let next = AtomicUsize::new(0);
-    let done = Mutex::new(Vec::with_capacity(jobs.len()));
-    let workers = std::thread::available_parallelism().map_or(2, usize::from);
-    std::thread::scope(|scope| {
-        for _ in 0..workers.min(jobs.len()) {
-            scope.spawn(|| {
-                let mut buffer = vec![0; PIECE_LEN as usize];
-                while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    if progress.cancelled.load(Ordering::Relaxed) {
-                        return;
-                    }
-                    let item = &found[job.entry];
-                    let run = hash_run(item, job.first, job.pieces, &mut buffer, progress);
-                    done.lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .push(JobDone {
-                            entry: job.entry,
-                            first: job.first,
-                            run,
-                        });
-                }
-            });
-        }
-    });
-    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
-    done.sort_by_key(|done| (done.entry, done.first));
-    done
-}
+/// Hashes of a run of pieces, of a file of one piece or none its root; or why there are
+/// none.
+pub(super) type Run = Result<Vec<PieceHash>, &'static str>;
 
-/// One run of pieces: a single-piece file's root, or chaining values.
-enum Run {
-    Whole(Root),
-    Pieces(Vec<PieceHash>),
-}
-
-fn hash_run(
-    item: &Found,
-    first: u32,
-    pieces: u32,
-    buffer: &mut [u8],
-    progress: &HashProgress,
-) -> Result<Run, &'static str> {
-    let size = item.stamp.size();
-    let mut read = || -> io::Result<Run> {
-        let mut file = File::open(&item.local)?;
-        if Stamp::of(&file.metadata()?) != item.stamp {
+fn hash_run(found: &Found, job: &Job, buffer: &mut [u8], progress: &HashProgress) -> Run {
+    let size = found.stamp.size();
+    let mut read = || -> io::Result<Vec<PieceHash>> {
+        let mut file = File::open(&found.local)?;
+        if Stamp::of(&file.metadata()?) != found.stamp {
             return Err(io::ErrorKind::StaleNetworkFileHandle.into());
         }
-        file.seek(SeekFrom::Start(u64::from(first) * PIECE_LEN))?;
-        let mut whole = None;
-        let mut hashes = Vec::with_capacity(pieces as usize);
-        for index in first..first + pieces {
+        file.seek(SeekFrom::Start(u64::from(job.first) * PIECE_LEN))?;
+        let mut hashes = Vec::with_capacity(job.pieces as usize);
+        for index in job.first..job.first + job.pieces {
             let bytes = &mut buffer[..piece_len(size, index) as usize];
             file.read_exact(bytes)?;
-            if size <= PIECE_LEN {
-                whole = Some(single_piece_root(bytes));
-            } else {
-                hashes.push(piece_hash(index, bytes));
-            }
-            progress
-                .done
-                .fetch_add(bytes.len() as u64, Ordering::Relaxed);
-            if progress.cancelled.load(Ordering::Relaxed) {
+            hashes.push(match size <= PIECE_LEN {
+                true => PieceHash(single_piece_root(bytes).0),
+                false => piece_hash(index, bytes),
+            });
+            progress.add(bytes.len() as u64);
+            if progress.is_cancelled() {
                 return Err(io::ErrorKind::Interrupted.into());
             }
         }
-        if Stamp::of(&file.metadata()?) != item.stamp {
+        if Stamp::of(&file.metadata()?) != found.stamp {
             return Err(io::ErrorKind::StaleNetworkFileHandle.into());
         }
-        Ok(whole.map_or(Run::Pieces(hashes), Run::Whole))
+        Ok(hashes)
     };
     read().map_err(|error| match error.kind() {
         io::ErrorKind::StaleNetworkFileHandle | io::ErrorKind::UnexpectedEof => {
@@ -250,26 +215,13 @@ fn hash_run(
     })
 }
 
-fn file_hashes(
-    item: &Found,
-    parts: Vec<Result<Run, &'static str>>,
-) -> Result<(Root, Arc<[PieceHash]>), &'static str> {
-    let mut hashes = Vec::new();
-    for part in parts {
-        match part? {
-            Run::Whole(root) => return Ok((root, Arc::new([]))),
-            Run::Pieces(more) => hashes.extend(more),
-        }
-    }
-    let root = root_of(item.stamp.size(), &hashes).ok_or("it cannot be read")?;
-    Ok((root, hashes.into()))
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use std::fs;
+    use std::path::Path;
 
+    use passalong_proto::manifest::Content;
     use passalong_proto::wire::PieceRef;
 
     use super::*;
@@ -277,10 +229,10 @@ mod tests {
 
     /// Offers a folder with what was recorded of it.
     fn offer(dir: &Path, recorded: Vec<Hashed>) -> (Offered, u64) {
-        let progress = HashProgress::default();
+        let progress = HashProgress::new(None);
         let found = find(&[dir.to_owned()], &progress.cancelled).unwrap();
-        let offered = hash(found, recorded, &progress);
-        (offered, progress.done.into_inner())
+        let offered = hash(found, recorded, &progress, |_| Ok::<(), ()>(()));
+        (offered.unwrap(), progress.done.into_inner())
     }
 
     fn roots(offered: &Offered) -> Vec<Root> {
@@ -338,6 +290,90 @@ mod tests {
         let piece = PieceRef { entry: 1, piece: 0 };
         let read = second.shelf.read(&mut Reader::default(), piece);
         assert_eq!(read.unwrap(), b"after!");
+    }
+
+    const PIECE: usize = PIECE_LEN as usize;
+
+    /// Hashes a folder with two files of two pieces, slowly; `opened` happens once it was
+    /// told what there is.
+    fn offer_slowly(dir: &Path, opened: impl Fn()) -> (Vec<News>, Offered) {
+        for (name, byte) in [("a", 1), ("b", 2)] {
+            fs::write(dir.join(name), vec![byte; PIECE + 7]).unwrap();
+        }
+        let progress = HashProgress::new(Some(2 * PIECE_LEN));
+        let found = find(&[dir.to_owned()], &progress.cancelled).unwrap();
+        let mut told = Vec::new();
+        let offered = hash(found, Vec::new(), &progress, |news| {
+            if matches!(news, News::Opening(_)) {
+                opened();
+            }
+            told.push(news);
+            Ok::<(), ()>(())
+        });
+        (told, offered.unwrap())
+    }
+
+    fn contents(entries: &[Entry]) -> Vec<Option<Content>> {
+        entries.iter().map(Entry::content).collect()
+    }
+
+    #[test]
+    fn what_takes_long_is_told_before_it_is_hashed_and_then_piece_by_piece() {
+        let dir = tempfile::tempdir().unwrap();
+        let (told, offered) = offer_slowly(dir.path(), || {});
+        let mut told = told.into_iter();
+        let Some(News::Opening(opening)) = told.next() else {
+            panic!("nothing was told first")
+        };
+        let hashing = Some(Content::Hashing);
+        assert_eq!(contents(&opening.entries), [None, hashing, hashing]);
+        let mut hashes = Vec::new();
+        for news in told {
+            if let News::Pieces {
+                first,
+                hashes: more,
+            } = news
+            {
+                assert_eq!(first as usize, hashes.len());
+                hashes.extend(more);
+            }
+        }
+        let hashed = offered
+            .hashed
+            .iter()
+            .flat_map(|file| file.hashes.iter().copied());
+        assert_eq!(hashes, hashed.collect::<Vec<_>>());
+        assert_eq!(hashes.len(), 4);
+        let roots = roots(&offered).into_iter();
+        let hashed: Vec<_> = roots.map(|root| Some(Content::Hashed(root))).collect();
+        assert_eq!(contents(&offered.entries)[1..], hashed);
+        // The shelf that was told of is the one that is filled.
+        assert_eq!(opening.shelf.hashes(2).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_file_that_changes_after_it_was_told_of_is_lost_in_its_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let changing = dir.path().join("a");
+        let (told, offered) = offer_slowly(dir.path(), || {
+            fs::write(&changing, b"shorter").unwrap();
+        });
+        let contents = contents(&offered.entries);
+        assert_eq!(contents[1], Some(Content::Lost));
+        let root = roots(&offered)[0];
+        assert_eq!(contents[2], Some(Content::Hashed(root)));
+        assert_eq!(
+            offered.skipped.named[0].path,
+            format!("{}/a", offered.entries[0].path)
+        );
+        // The numbers of the other file's pieces stay what they were.
+        let last = told.iter().filter_map(|news| match news {
+            News::Pieces { first, hashes } => Some(*first as usize + hashes.len()),
+            _ => None,
+        });
+        assert_eq!(last.max(), Some(4));
+        let piece = PieceRef { entry: 1, piece: 0 };
+        assert!(offered.shelf.read(&mut Reader::default(), piece).is_err());
     }
 
     #[test]

@@ -9,8 +9,9 @@ mod finding;
 mod hashing;
 mod shelf;
 mod stamp;
+mod tally;
 
 pub(crate) use self::finding::{Skipped, find, share_name};
-pub(crate) use self::hashing::{HashProgress, Hashed, Offered, hash};
+pub(crate) use self::hashing::{HashProgress, Hashed, News, Offered, hash};
 pub(crate) use self::shelf::{Place, Reader, Shelf};
 pub(crate) use self::stamp::Stamp;

@@ -9,7 +9,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use passalong_proto::tree::{PIECE_LEN, PieceHash, piece_len};
+use passalong_proto::tree::{PIECE_LEN, PieceHash, hash_count, piece_len};
 use passalong_proto::wire::{PieceRef, SourceProblem};
 
 use super::Stamp;
@@ -22,7 +22,8 @@ pub(crate) struct Place {
     pub(crate) size: u64,
     /// What it was when it was hashed; `None` for a file that is being written.
     pub(crate) stamp: Option<Stamp>,
-    /// Its piece hashes; none for a file of one piece or none.
+    /// Its piece hashes; none for a file of one piece or none, or as long as not all of
+    /// them are known.
     pub(crate) hashes: Arc<[PieceHash]>,
 }
 
@@ -85,9 +86,11 @@ impl Shelf {
         }
     }
 
-    /// Piece hashes of a file of several pieces, once they are known.
+    /// Piece hashes of a file of several pieces, once they are all known.
     pub(crate) fn hashes(&self, entry: u32) -> Option<Arc<[PieceHash]>> {
-        self.place(entry).map(|place| Arc::clone(&place.hashes))
+        let place = self.place(entry)?;
+        let known = place.hashes.len() == hash_count(place.size) as usize;
+        known.then(|| Arc::clone(&place.hashes))
     }
 
     /// Reads one piece. Blocking.

@@ -119,6 +119,7 @@ impl Store {
                 "DELETE FROM manifest WHERE id = ?1",
                 "DELETE FROM file WHERE download = ?1",
                 "DELETE FROM file_hashes WHERE download = ?1",
+                "DELETE FROM signed_hashes WHERE download = ?1",
                 "DELETE FROM person WHERE share = ?1",
             ] {
                 connection.execute(query, [id])?;

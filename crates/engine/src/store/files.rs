@@ -13,7 +13,7 @@ use super::columns::{
     encode_stamp, integer, unsigned,
 };
 use crate::api::Problem;
-use crate::sink::Held;
+use crate::sink::{Held, Proof};
 use crate::source::Stamp;
 
 /// A file of a download as it is kept.
@@ -26,7 +26,7 @@ pub(crate) struct StoredFile {
     /// What its size and time were then.
     pub(crate) stamp: Stamp,
     /// What it is verified with.
-    pub(crate) hashes: Arc<FileHashes>,
+    pub(crate) hashes: Proof,
     /// Which pieces were verified.
     pub(crate) held: Held,
     /// Whether it has its final name.
@@ -69,7 +69,7 @@ impl Store {
                     size,
                     modified,
                     integer(file.hashes.size()),
-                    file.hashes.root().0,
+                    root_of(file),
                     file.held.as_bytes(),
                     file.whole,
                     file.boot,
@@ -114,6 +114,7 @@ impl Store {
             for query in [
                 "DELETE FROM file WHERE download = ?1",
                 "DELETE FROM file_hashes WHERE download = ?1",
+                "DELETE FROM signed_hashes WHERE download = ?1",
             ] {
                 connection.execute(query, [id])?;
             }
@@ -124,6 +125,7 @@ impl Store {
 
 /// Hashes are many and never change for a root, so they are written once.
 fn put_hashes(connection: &Connection, id: &str, file: &StoredFile) -> rusqlite::Result<()> {
+    let root = root_of(file);
     if file.hashes.pieces().is_empty() {
         return Ok(());
     }
@@ -131,7 +133,7 @@ fn put_hashes(connection: &Connection, id: &str, file: &StoredFile) -> rusqlite:
         .prepare_cached("SELECT root FROM file_hashes WHERE download = ?1 AND entry = ?2")?
         .query_row(params![id, file.entry], |row| row.get::<_, Vec<u8>>(0))
         .optional()?;
-    if kept.as_deref() == Some(&file.hashes.root().0) {
+    if kept.as_deref() == Some(root) {
         return Ok(());
     }
     connection
@@ -142,15 +144,22 @@ fn put_hashes(connection: &Connection, id: &str, file: &StoredFile) -> rusqlite:
         .execute(params![
             id,
             file.entry,
-            file.hashes.root().0,
+            root,
             encode_hashes(file.hashes.pieces()),
         ])
         .map(drop)
 }
 
+/// The column of a file's root: empty if that is not known.
+fn root_of(file: &StoredFile) -> &[u8] {
+    file.hashes
+        .hashes()
+        .map_or(&[], |hashes| hashes.root_bytes())
+}
+
 fn parse_file(row: &Row<'_>) -> Option<StoredFile> {
     let length = unsigned(row, 4)?;
-    let root = decode_root(&row.get::<_, Vec<u8>>(5).ok()?)?;
+    let root = row.get::<_, Vec<u8>>(5).ok()?;
     let hashes = match row.get::<_, Option<Vec<u8>>>(9).ok()? {
         Some(bytes) => decode_hashes(&bytes)?,
         None => Vec::new(),
@@ -159,7 +168,10 @@ fn parse_file(row: &Row<'_>) -> Option<StoredFile> {
         entry: row.get(0).ok()?,
         path: decode_path(&row.get::<_, Vec<u8>>(1).ok()?)?,
         stamp: decode_stamp(row.get(2).ok()?, row.get(3).ok()?)?,
-        hashes: Arc::new(FileHashes::verify(length, root, hashes)?),
+        hashes: match root.is_empty() {
+            true => Proof::Signed(length),
+            false => Arc::new(FileHashes::verify(length, decode_root(&root)?, hashes)?).into(),
+        },
         held: Held::from_bytes(piece_count(length), &row.get::<_, Vec<u8>>(6).ok()?)?,
         whole: row.get(7).ok()?,
         boot: row.get(8).ok()?,

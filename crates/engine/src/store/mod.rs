@@ -15,6 +15,7 @@ mod history;
 mod people;
 mod schema;
 mod shares;
+mod signed_hashes;
 mod writer;
 
 use std::fs::File;
@@ -26,7 +27,9 @@ use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
 pub(crate) use self::downloads::{DownloadState, StoredDownload};
 pub(crate) use self::files::StoredFile;
-pub(crate) use self::people::{StoredPerson, remembered};
+#[cfg(test)]
+pub(crate) use self::people::StoredPerson;
+pub(crate) use self::people::{keep_people, remembered};
 pub(crate) use self::shares::StoredShare;
 use crate::api::{Problem, Settings};
 

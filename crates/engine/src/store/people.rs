@@ -10,6 +10,7 @@ use rusqlite::{Row, params};
 use super::Store;
 use super::columns::{integer, unsigned};
 use crate::api::Problem;
+use crate::engine::unix_millis;
 
 /// People remembered for one share: those met last.
 const MAX_PEOPLE: i64 = 64;
@@ -87,9 +88,32 @@ fn parse_person(row: &Row<'_>) -> Option<StoredPerson> {
     })
 }
 
+/// A member of a share as its swarm knows them: device, name, where they take knocks.
+pub(crate) type Acquaintance = (DeviceId, DeviceName, Vec<SocketAddr>);
+
+/// Remembers whom a share's swarm knows now. What cannot be kept is only missed after
+/// the next start.
+pub(crate) fn keep_people(store: &Store, id: &str, known: Vec<Acquaintance>) {
+    let met_at = unix_millis();
+    let people: Vec<StoredPerson> = known
+        .into_iter()
+        .map(|(device, name, addresses)| StoredPerson {
+            device,
+            name,
+            met_at,
+            addresses,
+        })
+        .collect();
+    if !people.is_empty()
+        && let Err(problem) = store.remember_people(id, &people)
+    {
+        tracing::warn!(problem.message, "people could not be kept");
+    }
+}
+
 /// Whoever is remembered of a share, as its swarm takes them; nobody if that
 /// cannot be read.
-pub(crate) fn remembered(store: &Store, id: &str) -> Vec<(DeviceId, DeviceName, Vec<SocketAddr>)> {
+pub(crate) fn remembered(store: &Store, id: &str) -> Vec<Acquaintance> {
     let people = store.people(id).unwrap_or_default().into_iter();
     people
         .map(|person| (person.device, person.name, person.addresses))

@@ -90,6 +90,15 @@ pub(super) const MIGRATIONS: &[&str] = &[
         at INTEGER NOT NULL
     ) STRICT;
 ",
+    "
+    CREATE TABLE signed_hashes (
+        download TEXT NOT NULL,
+        first INTEGER NOT NULL,
+        hashes BLOB NOT NULL,
+        signature BLOB NOT NULL,
+        PRIMARY KEY (download, first, signature)
+    ) STRICT;
+",
 ];
 
 /// Why a database is not used.

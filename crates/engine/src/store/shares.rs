@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use passalong_proto::keys::ShareKey;
 use passalong_proto::tree::{hash_count, root_of};
-use rusqlite::{Row, params};
+use rusqlite::{Connection, Row, params};
 
 use super::Store;
 use super::columns::{
@@ -75,30 +75,39 @@ impl Store {
         )
     }
 
+    /// Adds these to the hashes of a share's files.
+    pub(crate) fn add_share_files(&self, id: &str, files: &[Hashed]) -> Result<(), Problem> {
+        self.change(|connection| insert_share_files(connection, id, files))
+    }
+
     /// Keeps these hashes of a share's files, and no others.
     pub(crate) fn put_share_files(&self, id: &str, files: &[Hashed]) -> Result<(), Problem> {
         self.change(|connection| {
             connection.execute("DELETE FROM share_file WHERE share = ?1", [id])?;
-            let mut insert = connection.prepare_cached(
-                "INSERT OR REPLACE INTO share_file
-                 (share, entry, path, size, modified, root, hashes)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-            )?;
-            for file in files {
-                let (size, modified) = encode_stamp(file.stamp);
-                insert.execute(params![
-                    id,
-                    file.entry,
-                    encode_path(&file.path),
-                    size,
-                    modified,
-                    file.root.0,
-                    encode_hashes(&file.hashes),
-                ])?;
-            }
-            Ok(())
+            insert_share_files(connection, id, files)
         })
     }
+}
+
+fn insert_share_files(connection: &Connection, id: &str, files: &[Hashed]) -> rusqlite::Result<()> {
+    let mut insert = connection.prepare_cached(
+        "INSERT OR REPLACE INTO share_file
+         (share, entry, path, size, modified, root, hashes)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    )?;
+    for file in files {
+        let (size, modified) = encode_stamp(file.stamp);
+        insert.execute(params![
+            id,
+            file.entry,
+            encode_path(&file.path),
+            size,
+            modified,
+            file.root.0,
+            encode_hashes(&file.hashes),
+        ])?;
+    }
+    Ok(())
 }
 
 fn parse_share(row: &Row<'_>) -> Option<StoredShare> {

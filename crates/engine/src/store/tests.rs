@@ -118,7 +118,7 @@ fn file(entry: u32, pieces: usize) -> StoredFile {
         entry,
         path: PathBuf::from(format!("/somewhere/{entry}.part")),
         stamp: Stamp::new(5, Some(1_700_000_000_123_456_789)),
-        hashes: hashes(pieces),
+        hashes: hashes(pieces).into(),
         held,
         whole: false,
         boot: Some("this run".to_owned()),

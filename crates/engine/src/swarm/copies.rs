@@ -156,7 +156,7 @@ fn safety(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use passalong_proto::manifest::{Entry, EntryKind, Manifest};
+    use passalong_proto::manifest::{Content, Entry, EntryKind, Manifest};
     use passalong_proto::safe_path::SafePath;
     use passalong_proto::tree::{PIECE_LEN, Root};
 
@@ -165,7 +165,7 @@ mod tests {
             path: SafePath::parse("a").expect("a path"),
             kind: EntryKind::File {
                 size: u64::from(count) * PIECE_LEN,
-                root: Root([0; 32]),
+                content: Content::Hashed(Root([0; 32])),
                 modified: None,
             },
         };

@@ -1,6 +1,6 @@
 //! What is done about what the links of a share report.
 
-use passalong_proto::fetch::{FetchError, FetchEvent, PeerKey};
+use passalong_proto::fetch::{FetchError, PeerKey};
 use passalong_proto::keys::{DeviceId, Role, is_from_sharer, stop_statement};
 use passalong_proto::knock;
 use passalong_proto::wire::{Farewell, Message};
@@ -135,36 +135,6 @@ impl Swarm {
         }
         tracing::debug!(new = key.0, old = other.0, stays, "two links to one device");
         stays
-    }
-
-    /// Tells a link what is here.
-    pub(super) fn introduce_list(&mut self, key: PeerKey) {
-        let Some(Link {
-            made: Some(made), ..
-        }) = self.links.get(&key)
-        else {
-            return;
-        };
-        let ready = self.ready.borrow().clone();
-        let Some(ready) = ready else {
-            return self.tell_preparing();
-        };
-        made.control.send(Message::Listed {
-            hash: ready.hash,
-            edition: ready.manifest.edition(),
-            one_person: ready.one_person,
-        });
-        let held = ready
-            .held
-            .read()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        if held.is_full() {
-            made.control.send(Message::HoldsAll);
-        } else if held.count() > 0 {
-            for (first, bits) in held.parts() {
-                made.control.send(Message::HoldsField { first, bits });
-            }
-        }
     }
 
     /// Tells a link with the same list what was accepted here.
@@ -340,14 +310,6 @@ impl Swarm {
             // A stop counts only with the sharer's signature.
             Farewell::Stopped | Farewell::Taken | Farewell::Closing | Farewell::Finished => {}
         }
-    }
-
-    fn fetched(&mut self, event: FetchEvent) {
-        if matches!(event, FetchEvent::Listed) {
-            // Others are met while the person looks at the list.
-            self.membership.set_active(!self.one_person);
-        }
-        self.happenings.push_back(Happening::Fetched(event));
     }
 
     fn fetch_fault(&mut self, key: PeerKey, error: &FetchError) {

@@ -105,6 +105,8 @@ struct Serving {
     waits: bool,
     /// The last lane of the other side that broke; those before it broke, too.
     broken: u32,
+    /// What tells signed hashes as they become known.
+    tellers: JoinSet<()>,
 }
 
 impl Member {
@@ -142,6 +144,7 @@ impl Member {
             sent: 0,
             waits: false,
             broken: lane::DATA_CHANNEL,
+            tellers: JoinSet::new(),
         };
         let mut feeders = JoinSet::new();
         let farewell = self.serve(&mut peer, &mut serving, &mut feeders).await;
@@ -382,6 +385,14 @@ impl Member {
                         serving.serve.hashes_sent();
                         peer.control.send(Message::NoHashes { entry });
                     }
+                }
+            }
+            ServeEvent::SendSignedHashes { from } => {
+                if let Some(ready) = ready {
+                    let ledger = Arc::clone(&ready.ledger);
+                    serving
+                        .tellers
+                        .spawn(ledger.tell(from, peer.control.clone()));
                 }
             }
             ServeEvent::SendPieces { pieces } => {

@@ -5,38 +5,39 @@
 //! next and decides what it means. Decisions of the protocol are made in
 //! `proto`: which piece to ask of whom in `fetch`, whom to be linked with in
 //! `membership`. `member` is one link, `joining` how links come to be, `events`
-//! what is done about what they report, `telling` what the others are told, `people`
-//! and `copies` what is shown.
+//! what is done about what they report, `offering` the list that is served and what of it
+//! can be had, `telling` what the others are told, `people` and `copies` what is shown.
 
 mod copies;
 mod events;
 mod feed;
 mod joining;
 mod member;
+mod offering;
 mod people;
 mod telling;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use passalong_proto::fetch::{Fetch, FetchEvent, PeerKey, Resumed};
 use passalong_proto::invite::Invite;
 use passalong_proto::keys::{DeviceId, Role, ShareKey, stop_statement};
 use passalong_proto::knock::{DeviceName, Refusal, SessionId};
-use passalong_proto::manifest::{Manifest, ManifestError, SignedManifest};
+use passalong_proto::manifest::{ManifestError, SignedManifest};
 use passalong_proto::membership::Membership;
-use passalong_proto::pieces::{PieceMap, PieceSet};
 use passalong_proto::serve::Violation;
+use passalong_proto::signed_hashes::SignedHashes;
 use passalong_proto::wire::{Farewell, Message, PieceRef, Signature, SourceProblem};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Interval};
 
-use self::feed::Outgoing;
 pub(crate) use self::joining::callable;
 use self::member::{Member, Report};
+use self::offering::{Ledger, Ready};
 use self::people::People;
 use crate::api::{CarrierView, CopiesView, DeviceView, PersonView, Problem, Route, Safety};
 use crate::board::Rate;
@@ -61,40 +62,6 @@ const COUNT_EVERY: u32 = 10;
 const STARVING: Duration = Duration::from_secs(20);
 /// Pause before knocking again after the last link broke.
 const AGAIN: Duration = Duration::from_millis(500);
-
-/// A share that can be served.
-#[derive(Debug)]
-pub(crate) struct Ready {
-    pub(crate) manifest: Arc<Manifest>,
-    pub(crate) signed: Arc<SignedManifest>,
-    pub(crate) pieces: Arc<PieceMap>,
-    pub(crate) shelf: Arc<Shelf>,
-    hash: [u8; 32],
-    one_person: bool,
-    held: RwLock<PieceSet>,
-    outgoing: Arc<Outgoing>,
-}
-
-impl Ready {
-    /// Parts pieces into those that are held here and those that are not.
-    fn held(&self, pieces: Vec<PieceRef>) -> (Vec<PieceRef>, Vec<PieceRef>) {
-        let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
-        pieces.into_iter().partition(|piece| {
-            self.pieces
-                .number(*piece)
-                .is_some_and(|number| held.contains(number))
-        })
-    }
-
-    fn hold(&self, number: u32, holds: bool) {
-        let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
-        if holds {
-            held.insert(number);
-        } else {
-            held.remove(number);
-        }
-    }
-}
 
 /// What the owner of a swarm should know, or decide.
 #[derive(Debug)]
@@ -158,6 +125,8 @@ pub(crate) struct Swarm {
     membership: Membership,
     people: People,
     ready: watch::Sender<Option<Arc<Ready>>>,
+    /// Signed hashes of the list that is or was served.
+    ledger: Arc<Ledger>,
     sending: watch::Sender<bool>,
     links: HashMap<PeerKey, Link>,
     /// Devices with a made link.
@@ -208,6 +177,7 @@ impl Swarm {
             membership: Membership::new(context.device(), seed),
             people: People::default(),
             ready: watch::channel(None).0,
+            ledger: Arc::default(),
             sending: watch::channel(!context.settings().paused).0,
             context,
             invite,
@@ -496,41 +466,15 @@ impl Swarm {
         self.preparing = (done_bytes, total_bytes);
     }
 
-    /// The list of one's own share is ready: everything of it is held.
-    pub(crate) fn list(
+    /// A download begins with the list as it was kept.
+    pub(crate) fn restore(
         &mut self,
         signed: SignedManifest,
-        shelf: Arc<Shelf>,
-        one_person: bool,
+        hashes: Vec<SignedHashes>,
     ) -> Result<(), ManifestError> {
         let seed = u64::from_le_bytes(crate::random());
-        let mut fetch = Fetch::restore(self.invite.secret, signed, seed)?;
-        let entries = fetch.manifest().map_or(0, |m| m.entries().len() as u32);
-        let all: Vec<u32> = (0..entries).collect();
-        let present: HashSet<u32> = all.iter().copied().collect();
-        fetch
-            .accept(&all, &present, Vec::new())
-            .map_err(|_| ManifestError::TooLarge)?;
-        for key in self.linked.values() {
-            fetch.joined(*key, self.started.elapsed());
-        }
-        self.fetch = fetch;
-        self.complete = true;
-        self.membership.set_active(true);
-        self.offer(shelf, one_person);
-        Ok(())
-    }
-
-    /// The list is being made anew: who is here comes back for it.
-    pub(crate) fn unlist(&mut self) {
-        self.ready.send_replace(None);
-        self.dismiss(Farewell::Closing);
-    }
-
-    /// A download begins with the list as it was kept.
-    pub(crate) fn restore(&mut self, signed: SignedManifest) -> Result<(), ManifestError> {
-        let seed = u64::from_le_bytes(crate::random());
         self.fetch = Fetch::restore(self.invite.secret, signed, seed)?;
+        self.fetch.restore_signed_hashes(hashes);
         Ok(())
     }
 
@@ -570,35 +514,6 @@ impl Swarm {
         self.offer(shelf, self.one_person);
         self.flush();
         Ok(())
-    }
-
-    /// Serves what is held from now on.
-    fn offer(&mut self, shelf: Arc<Shelf>, one_person: bool) {
-        let (Some(manifest), Some(signed), Some(pieces)) = (
-            self.fetch.manifest(),
-            self.fetch.signed(),
-            self.fetch.pieces(),
-        ) else {
-            return;
-        };
-        let held = self.fetch.held().cloned();
-        let ready = Ready {
-            manifest: Arc::clone(manifest),
-            signed: Arc::clone(signed),
-            hash: *blake3::hash(&signed.bytes).as_bytes(),
-            held: RwLock::new(held.unwrap_or_else(|| PieceSet::none(pieces.count()))),
-            pieces: Arc::clone(pieces),
-            shelf,
-            one_person,
-            outgoing: Arc::default(),
-        };
-        self.one_person = one_person;
-        self.ready.send_replace(Some(Arc::new(ready)));
-        let keys: Vec<PeerKey> = self.linked.values().copied().collect();
-        for key in keys {
-            self.introduce_list(key);
-            self.tell_accepted(key);
-        }
     }
 
     /// What of a file is on disk already.

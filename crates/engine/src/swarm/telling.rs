@@ -5,7 +5,7 @@ use passalong_proto::knock::DeviceName;
 use passalong_proto::membership::Action;
 use passalong_proto::wire::{Farewell, Message, REQUESTS_PER_MESSAGE};
 
-use super::{COUNT_EVERY, Happening, Link, MAX_LINKS, Swarm, TELL_EVERY, joining};
+use super::{COUNT_EVERY, Link, MAX_LINKS, Swarm, TELL_EVERY, joining};
 use crate::knocking::Call;
 use crate::peer::Control;
 
@@ -13,7 +13,7 @@ impl Swarm {
     /// Sends what is due and does what membership asks.
     pub(super) fn flush(&mut self) {
         while let Some(event) = self.fetch.poll_event() {
-            self.happenings.push_back(Happening::Fetched(event));
+            self.fetched(event);
         }
         let now = self.now();
         let may = self.context.limits.allow(&mut self.budget);

@@ -95,9 +95,7 @@ impl Transfer {
                 total_bytes,
             } => self.preparing = Some((done_bytes, total_bytes)),
             FetchEvent::Listed | FetchEvent::Replaced => {
-                if let Some(signed) = self.swarm.fetch().signed() {
-                    self.keep_list(signed);
-                }
+                self.keep_other_list();
                 self.show_list();
                 if self.accepted.is_none() && !self.is_over() {
                     self.set(TransferState::Offered);
@@ -108,6 +106,14 @@ impl Transfer {
                 if !self.is_over() {
                     self.outdated = true;
                     self.fail(Problem::changed(), true, Farewell::Finished);
+                }
+            }
+            FetchEvent::Completed => self.keep_whole_list(),
+            FetchEvent::Signed(part) => self.job(Job::Signed(part)),
+            FetchEvent::Contradicted => {
+                if !self.is_over() {
+                    let problem = Problem::corrupt("its list contradicts what was told before");
+                    self.fail(problem, false, Farewell::Corrupt);
                 }
             }
             FetchEvent::Hashes { entry, hashes } => self.job(Job::Resume { entry, hashes }),
@@ -143,7 +149,7 @@ impl Transfer {
         self.view.destination = destination_view(&self.destination);
     }
 
-    fn job(&self, job: Job) {
+    pub(super) fn job(&self, job: Job) {
         if let Some(disk) = &self.disk {
             // A disk thread that ended has told why.
             let _ = disk.jobs.send(job);
@@ -241,6 +247,7 @@ impl Transfer {
             };
             self.finished_at = Some(crate::engine::unix_millis());
             self.keep();
+            self.forget_signed_hashes();
             let bytes = (progress.files, progress.bytes);
             self.keep_history(Direction::Received, Outcome::Complete, bytes);
         }

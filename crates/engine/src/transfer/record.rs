@@ -1,5 +1,6 @@
 //! What is kept of a transfer, so that a restart goes on where it was.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use passalong_proto::manifest::SignedManifest;
@@ -9,7 +10,8 @@ use tokio::time::Instant;
 use super::{Transfer, destination_view};
 use crate::api::{Direction, HistoryEntry, Outcome, TransferState};
 use crate::engine::unix_millis;
-use crate::store::{DownloadState, StoredDownload, StoredPerson, remembered};
+use crate::sink::Job;
+use crate::store::{DownloadState, StoredDownload, keep_people, remembered};
 
 /// How often it is written down who was met.
 const KEEP_PEOPLE: Duration = Duration::from_secs(20);
@@ -49,6 +51,41 @@ impl Transfer {
         }
     }
 
+    /// Writes down the list as it is whole now.
+    pub(super) fn keep_whole_list(&self) {
+        let fetch = self.swarm.fetch();
+        if let (Some(signed), Some(manifest)) = (fetch.signed(), fetch.manifest()) {
+            self.keep_list(signed);
+            self.job(Job::List(Arc::clone(manifest)));
+        }
+        self.forget_signed_hashes();
+    }
+
+    /// What the sharer signed while the list was not whole is not needed for what is all
+    /// here by a whole one.
+    pub(super) fn forget_signed_hashes(&self) {
+        let whole = self.swarm.fetch().manifest().is_some_and(|m| m.is_whole());
+        if whole && matches!(self.view.state, TransferState::Done { .. }) {
+            self.forget_hashes();
+        }
+    }
+
+    /// Writes down a list that is not the one that was written down.
+    pub(super) fn keep_other_list(&self) {
+        let Some(signed) = self.swarm.fetch().signed() else {
+            return;
+        };
+        self.forget_hashes();
+        self.keep_list(signed);
+    }
+
+    fn forget_hashes(&self) {
+        let forgotten = self.context.store.forget_signed_hashes(&self.view.id);
+        if let Err(problem) = forgotten {
+            tracing::warn!(problem.message, "signed hashes stay");
+        }
+    }
+
     pub(super) fn keep_history(
         &self,
         direction: Direction,
@@ -83,25 +120,8 @@ impl Transfer {
     }
 
     pub(super) fn keep_people(&self) {
-        let met_at = unix_millis();
-        let people: Vec<StoredPerson> = self
-            .swarm
-            .memorable()
-            .into_iter()
-            .map(|(device, name, addresses)| StoredPerson {
-                device,
-                name,
-                met_at,
-                addresses,
-            })
-            .collect();
-        if people.is_empty() {
-            return;
-        }
-        let kept = self.context.store.remember_people(&self.view.id, &people);
-        if let Err(problem) = kept {
-            tracing::warn!(problem.message, "people could not be kept");
-        }
+        let known = self.swarm.memorable();
+        keep_people(&self.context.store, &self.view.id, known);
     }
 
     /// Goes on where the last run was.
@@ -120,7 +140,10 @@ impl Transfer {
         self.finished_at = stored.finished_at;
         let listed = match signed {
             // A list that does not open is fetched again.
-            Some(signed) => self.swarm.restore(signed).is_ok(),
+            Some(signed) => {
+                let hashes = store.signed_hashes(&self.view.id).unwrap_or_default();
+                self.swarm.restore(signed, hashes).is_ok()
+            }
             None => false,
         };
         self.show_list();

@@ -243,12 +243,17 @@ impl Transfer {
         manifest: &Arc<Manifest>,
         wanted: Vec<u32>,
     ) -> Result<(), Problem> {
+        let Some(pieces) = self.swarm.fetch().pieces().cloned() else {
+            return Err(Problem::out_of_turn("the list is not here yet"));
+        };
         let cancelled = Arc::new(AtomicBool::new(false));
         self.shelf = Arc::new(Shelf::empty(manifest.entries().len()));
         let plan = Plan {
             root: self.destination.clone(),
             id: self.view.id.clone(),
             manifest: Arc::clone(manifest),
+            pieces,
+            signed: self.swarm.fetch().signed_hashes().clone(),
             wanted: wanted.clone(),
             store: Arc::clone(&self.context.store),
             shelf: Arc::clone(&self.shelf),
@@ -293,9 +298,7 @@ impl Transfer {
         self.stop_disk();
         self.swarm.begin_again(!outdated);
         if outdated {
-            if let Some(signed) = self.swarm.fetch().signed() {
-                self.keep_list(signed);
-            }
+            self.keep_other_list();
             self.show_list();
         }
         self.stopped = false;

@@ -41,8 +41,10 @@ impl Fetch {
                 let (hash, edition) = source.listed?;
                 let is_newer = known.is_none_or(|known| edition > known);
                 let is_known = lists.clone().any(|list| list.hash == hash);
+                let completes = source.whole
+                    && (self.list.as_ref()).is_some_and(|list| list.hash == hash && !list.whole);
                 let tries = source.listing.tries();
-                let tries = tries.filter(|_| is_newer && !is_known)?;
+                let tries = tries.filter(|_| (is_newer && !is_known) || completes)?;
                 Some((*peer, (std::cmp::Reverse(tries), edition)))
             })
             .max_by_key(|(_, rank)| *rank)?;
@@ -74,8 +76,11 @@ impl Fetch {
             scheduler.has_source(numbers.clone()) && (!hashless || has_hashes())
         };
         for entry in self.files.begin(obtainable) {
+            let signed = self.files.get_mut(entry).is_some_and(|file| file.signed);
             for number in list.pieces.of_entry(entry) {
-                self.scheduler.open(number);
+                if !signed || self.log.hash(number).is_some() {
+                    self.scheduler.open(number);
+                }
             }
         }
     }

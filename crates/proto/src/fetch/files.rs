@@ -40,6 +40,9 @@ pub(super) struct File {
     pub(super) size: u64,
     pub(super) pieces: u32,
     pub(super) stored: u32,
+    /// Its pieces are verified one by one, by signed hashes: those that are known may be
+    /// asked for, and hashes of all of them are not.
+    pub(super) signed: bool,
     pub(super) hashes: Hashes,
     /// The sharer cannot send it.
     pub(super) refused: Option<SourceProblem>,
@@ -73,6 +76,36 @@ impl Files {
 
     pub(super) fn get_mut(&mut self, entry: u32) -> Option<&mut File> {
         self.by_entry.get_mut(&entry)
+    }
+
+    /// Files whose pieces are verified by signed hashes.
+    pub(super) fn signed(&self) -> Vec<u32> {
+        let files = self.by_entry.iter();
+        files
+            .filter(|(_, file)| file.signed)
+            .map(|(entry, _)| *entry)
+            .collect()
+    }
+
+    /// The list vouches for a file from now on, and the hashes that it was verified with
+    /// are not all here. Says whether its pieces may be asked for at once.
+    pub(super) fn rely_on_list(&mut self, entry: u32) -> bool {
+        let Some(file) = self.by_entry.get_mut(&entry) else {
+            return false;
+        };
+        file.signed = false;
+        match file.hashes {
+            Hashes::Waiting { .. } => {
+                file.hashes = Hashes::Waiting { known: false };
+                false
+            }
+            _ if file.pieces > 1 => {
+                file.hashes = Hashes::Missing;
+                self.hashless.insert(entry);
+                false
+            }
+            _ => true,
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -158,7 +191,7 @@ impl Files {
                     continue;
                 };
                 let known = matches!(file.hashes, Hashes::Waiting { known: true });
-                let hashless = file.pieces > 1 && !known;
+                let hashless = file.pieces > 1 && !known && !file.signed;
                 if !obtainable(entry, hashless) {
                     passed.push(entry);
                     continue;

@@ -7,7 +7,7 @@ use bytes::BytesMut;
 
 use super::source::{Choked, Early};
 use super::{Fetch, FetchError, FetchEvent, Hashes, List, PeerKey};
-use crate::manifest::{EntryKind, SignedManifest};
+use crate::manifest::{Content, Entry, SignedManifest};
 use crate::pieces::{PieceMap, PieceSet};
 use crate::scheduler::Arrival;
 use crate::serve::Violation;
@@ -47,7 +47,15 @@ impl Fetch {
                     total_bytes,
                 }));
             }
-            Message::Listed { hash, edition, .. } => self.listed(peer, hash, edition, now),
+            Message::Listed {
+                hash,
+                edition,
+                whole,
+                ..
+            } => {
+                source.whole = whole;
+                self.listed(peer, hash, edition, now);
+            }
             Message::Manifest {
                 public_key,
                 signature,
@@ -74,6 +82,11 @@ impl Fetch {
                 first,
                 hashes,
             } => return self.hashes(peer, entry, first, &hashes, now),
+            Message::SignedHashes {
+                first,
+                hashes,
+                signature,
+            } => return self.signed_hashes_came(peer, first, hashes, signature),
             Message::NoHashes { entry } => {
                 let asked = source.hash_requests.remove(&entry).is_some();
                 if !asked && !source.is_past && !source.unavailable.contains_key(&entry) {
@@ -197,6 +210,10 @@ impl Fetch {
             // It got another one since it was asked.
             _ if source.listed_before == Some(list.hash) => {}
             _ => return Err(FetchError::OtherManifest),
+        }
+        let completed = self.list.as_ref().filter(|known| known.hash == list.hash);
+        if completed.is_some_and(|known| !known.whole) {
+            return Ok(list.whole.then(|| self.complete(list)));
         }
         let known = self.newer.as_ref().or(self.list.as_ref());
         if known.is_some_and(|known| known.manifest.edition() >= edition) {
@@ -416,18 +433,18 @@ impl Fetch {
             return Ok(None);
         }
         let hashes = std::mem::take(hashes);
-        let root = match list.manifest.entries().get(entry as usize) {
-            Some(entry) => match entry.kind {
-                EntryKind::File { root, .. } => Some(root),
-                EntryKind::Folder { .. } => None,
-            },
-            None => None,
-        };
+        let content = list.manifest.entries().get(entry as usize);
+        let root = content.and_then(Entry::content).and_then(Content::root);
         let verified = root.and_then(|root| FileHashes::verify(file.size, root, hashes));
         let Some(hashes) = verified else {
             self.files.lose_hashes(entry, peer);
             return Err(FetchError::Hashes);
         };
+        let numbers = list.pieces.of_entry(entry).zip(hashes.pieces());
+        let mut signed = numbers.filter_map(|(number, hash)| Some((self.log.hash(number)?, *hash)));
+        if signed.any(|(signed, listed)| signed != listed) {
+            return Ok(Some(FetchEvent::Contradicted));
+        }
         file.hashes = Hashes::Checking;
         Ok(Some(FetchEvent::Hashes {
             entry,

@@ -23,9 +23,13 @@ pub(super) struct HashRequest {
 /// One connected peer.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Source {
-    /// Hash and edition of the list it has, as it says.
+    /// Outline and edition of the list it has, as it says.
     pub(super) listed: Option<([u8; 32], u64)>,
-    /// Hash of the list that it had before.
+    /// Whether that list is whole, as it says.
+    pub(super) whole: bool,
+    /// It was asked for signed hashes of the list that is fetched.
+    pub(super) tells_hashes: bool,
+    /// Outline of the list that it had before.
     pub(super) listed_before: Option<[u8; 32]>,
     pub(super) listing: Listing,
     pub(super) early: Early,
@@ -54,6 +58,7 @@ impl Source {
         self.unavailable.clear();
         self.no_hashes.clear();
         self.hash_requests.clear();
+        self.tells_hashes = false;
     }
 
     /// Whether it says that its list is newer than that of an edition.

@@ -121,7 +121,7 @@ fn files_of_the_record_go_on_without_their_hashes_being_asked_for() {
     let mut fetch = files.listed();
     let resumed = |entry: u32, of: usize, pieces: &[u32]| Resumed {
         entry,
-        hashes: Arc::new(files.hashes[of].clone()),
+        hashes: Some(Arc::new(files.hashes[of].clone())),
         pieces: pieces.to_vec(),
     };
     let record = vec![

@@ -6,7 +6,7 @@ use std::time::Duration;
 use passalong_proto::fetch::{Fetch, FetchError, FetchEvent, PeerKey};
 use passalong_proto::keys::ShareKey;
 use passalong_proto::manifest::{
-    Entry, EntryKind, MAX_MANIFEST_BYTES, Manifest, ManifestError, SignedManifest,
+    Content, Entry, EntryKind, MAX_MANIFEST_BYTES, Manifest, ManifestError, SignedManifest,
 };
 use passalong_proto::safe_path::SafePath;
 use passalong_proto::tree::Root;
@@ -140,7 +140,7 @@ fn a_share_over_16_tib_is_refused() {
         path: SafePath::parse(&format!("file {index}")).unwrap(),
         kind: EntryKind::File {
             size,
-            root,
+            content: Content::Hashed(root),
             modified: None,
         },
     };
@@ -272,9 +272,10 @@ fn a_list_that_is_not_as_new_as_it_was_said_to_be_changes_nothing() {
     let mut fetch = files.listed();
     fetch.joined(TWO, START);
     let told = Message::Listed {
-        hash: *blake3::hash(&older.signed.bytes).as_bytes(),
+        hash: older.manifest.outline(),
         edition: u64::MAX,
         one_person: false,
+        whole: true,
     };
     hears(&mut fetch, TWO, told);
     assert_eq!(asked(&mut fetch), [(TWO, Message::WantManifest)]);

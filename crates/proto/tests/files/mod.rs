@@ -3,15 +3,17 @@
 // Each test file takes what it needs.
 #![allow(dead_code)]
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use passalong_proto::fetch::{Fetch, FetchError, FetchEvent, PeerKey};
 use passalong_proto::keys::ShareKey;
-use passalong_proto::manifest::{Entry, EntryKind, Manifest, SignedManifest};
+use passalong_proto::manifest::{Content, Entry, EntryKind, Manifest, SignedManifest};
 use passalong_proto::pieces::PieceMap;
 use passalong_proto::safe_path::SafePath;
+use passalong_proto::signed_hashes::SignedHashes;
 use passalong_proto::tree::{FileHasher, FileHashes, PIECE_LEN, PieceHash, piece_count, piece_len};
 use passalong_proto::wire::{FRAME_DATA, Frame, Message, PieceRef};
 
@@ -57,7 +59,7 @@ impl Files {
             path: SafePath::parse(&format!("file {index}")).unwrap(),
             kind: EntryKind::File {
                 size: hashes.size(),
-                root: hashes.root(),
+                content: Content::Hashed(hashes.root()),
                 modified: None,
             },
         };
@@ -73,6 +75,39 @@ impl Files {
             signed,
             map,
         }
+    }
+
+    /// The same files in a list that says this of the contents of some of them.
+    pub(crate) fn saying(&self, content: Content, of: &[u32]) -> Files {
+        let mut entries = self.manifest.entries().to_vec();
+        for entry in of {
+            if let EntryKind::File { content: said, .. } = &mut entries[*entry as usize].kind {
+                *said = content;
+            }
+        }
+        let manifest = Manifest::new("files", entries).unwrap();
+        let manifest = manifest.with_edition(self.manifest.edition());
+        Files {
+            contents: self.contents.clone(),
+            hashes: self.hashes.clone(),
+            signed: SignedManifest::sign(&key(), &manifest).unwrap(),
+            manifest,
+            map: Arc::clone(&self.map),
+        }
+    }
+
+    /// The hash of a piece by its number; of a file of one piece its root.
+    pub(crate) fn hash(&self, number: u32) -> PieceHash {
+        let piece = self.map.piece(number).unwrap();
+        let hashes = &self.hashes[piece.entry as usize];
+        let hash = hashes.pieces().get(piece.piece as usize);
+        hash.copied().unwrap_or(PieceHash(hashes.root().0))
+    }
+
+    /// The hashes of pieces by their numbers, signed by the sharer.
+    pub(crate) fn sign(&self, numbers: Range<u32>) -> SignedHashes {
+        let hashes = numbers.clone().map(|number| self.hash(number)).collect();
+        SignedHashes::sign(&key(), &self.manifest.outline(), numbers.start, hashes)
     }
 
     pub(crate) fn piece(&self, piece: PieceRef) -> Bytes {
@@ -124,9 +159,10 @@ impl Files {
     /// What a peer says first.
     pub(crate) fn told(&self) -> Message {
         Message::Listed {
-            hash: *blake3::hash(&self.signed.bytes).as_bytes(),
+            hash: self.manifest.outline(),
             edition: self.manifest.edition(),
             one_person: false,
+            whole: self.manifest.is_whole(),
         }
     }
 

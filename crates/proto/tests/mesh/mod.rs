@@ -158,7 +158,7 @@ impl Mesh {
         });
         let resumed = entries.map(|entry| Resumed {
             entry: *entry,
-            hashes: Arc::new(self.files.hashes[*entry as usize].clone()),
+            hashes: Some(Arc::new(self.files.hashes[*entry as usize].clone())),
             pieces: resumed
                 .iter()
                 .filter(|piece| piece.entry == *entry)
@@ -173,7 +173,8 @@ impl Mesh {
     fn accept(&mut self, member: usize) {
         let member = &mut self.members[member];
         for resumed in &member.resumed {
-            member.hashes.insert(resumed.entry, resumed.hashes.clone());
+            let hashes = resumed.hashes.clone().map(|hashes| (resumed.entry, hashes));
+            member.hashes.extend(hashes);
         }
         let (wanted, resumed) = (member.wanted.clone(), std::mem::take(&mut member.resumed));
         member
@@ -365,7 +366,12 @@ impl Mesh {
             FetchEvent::Unavailable { entry, .. } => {
                 assert!(member.unavailable.insert(entry), "{entry} was told twice");
             }
-            FetchEvent::Preparing { .. } | FetchEvent::Replaced | FetchEvent::Outdated => {
+            FetchEvent::Preparing { .. }
+            | FetchEvent::Replaced
+            | FetchEvent::Outdated
+            | FetchEvent::Completed
+            | FetchEvent::Signed(_)
+            | FetchEvent::Contradicted => {
                 panic!("{event:?}");
             }
         }

@@ -137,8 +137,13 @@ pub(crate) fn of_a_sharer() -> BoxedStrategy<Message> {
         }),
         2 => (index(), reason())
             .prop_map(|(entry, reason)| Message::Unavailable { entry, reason }),
-        1 => (any::<[u8; 32]>(), any::<u64>(), any::<bool>()).prop_map(
-            |(hash, edition, one_person)| Message::Listed { hash, edition, one_person }
+        1 => (any::<[u8; 32]>(), any::<u64>(), any::<[bool; 2]>()).prop_map(
+            |(hash, edition, [one_person, whole])| Message::Listed {
+                hash,
+                edition,
+                one_person,
+                whole,
+            }
         ),
         1 => (any::<[u8; 32]>(), signature()).prop_map(|(public_key, signature)| {
             Message::Sharer { public_key, signature: signature.into() }
@@ -149,6 +154,9 @@ pub(crate) fn of_a_sharer() -> BoxedStrategy<Message> {
         2 => Just(Message::Unchoke),
         1 => Just(Message::Choke),
         1 => index().prop_map(|entry| Message::NoHashes { entry }),
+        2 => (index(), hashes(), signature()).prop_map(|(first, hashes, signature)| {
+            Message::SignedHashes { first, hashes, signature: signature.into() }
+        }),
         2 => pieces().prop_map(|pieces| Message::Dropped { pieces }),
     ]
     .boxed()
@@ -161,6 +169,7 @@ pub(crate) fn of_a_receiver() -> BoxedStrategy<Message> {
         2 => (index(), amount.clone()).prop_map(|(files, bytes)| Message::Accept { files, bytes }),
         1 => Just(Message::Alive),
         4 => index().prop_map(|entry| Message::WantHashes { entry }),
+        1 => index().prop_map(|from| Message::WantSignedHashes { from }),
         8 => pieces().prop_map(|pieces| Message::Request { pieces }),
         2 => amount.prop_map(|bytes| Message::Progress { bytes }),
         1 => Just(Message::WantManifest),

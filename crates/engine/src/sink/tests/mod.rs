@@ -6,6 +6,7 @@
 mod already_here;
 mod kept_pieces;
 mod passed_on;
+mod signed_pieces;
 mod surprises;
 
 use std::collections::HashSet;
@@ -16,8 +17,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use passalong_proto::manifest::{Entry, EntryKind, Manifest};
+use passalong_proto::manifest::{Content, Entry, EntryKind, Manifest};
+use passalong_proto::pieces::PieceMap;
 use passalong_proto::safe_path::SafePath;
+use passalong_proto::signed_hashes::HashLog;
 use passalong_proto::tree::{FileHasher, FileHashes, PIECE_LEN};
 use passalong_proto::wire::PieceRef;
 use tempfile::TempDir;
@@ -81,7 +84,7 @@ impl Desk {
             path: SafePath::parse(path).unwrap(),
             kind: EntryKind::File {
                 size: bytes.len() as u64,
-                root: hashes(bytes).root(),
+                content: Content::Hashed(hashes(bytes).root()),
                 modified: Some(MODIFIED),
             },
         };
@@ -96,6 +99,8 @@ impl Desk {
             id: ID.to_owned(),
             wanted: (0..manifest.entries().len() as u32).collect(),
             shelf: Arc::new(Shelf::empty(manifest.entries().len())),
+            pieces: Arc::new(PieceMap::of(&manifest).unwrap()),
+            signed: HashLog::default(),
             manifest,
             store: Arc::clone(&self.store),
         }
@@ -103,7 +108,10 @@ impl Desk {
 
     /// Starts a sink for all files.
     fn start(&self) -> Running<'_> {
-        let plan = self.plan();
+        self.start_with(self.plan())
+    }
+
+    fn start_with(&self, plan: Plan) -> Running<'_> {
         let shelf = Arc::clone(&plan.shelf);
         let cancelled = Arc::new(AtomicBool::new(false));
         let (jobs, results) = start(plan, Arc::clone(&cancelled)).unwrap();

@@ -5,9 +5,12 @@
 //!                       Ready --one person has it all--> Delivered
 //! ```
 //!
-//! One task owns each share. The invite works from the first moment; a stopped
-//! share keeps answering knocks, with "stopped". Who is there and what is sent
-//! to whom is the business of its `swarm`.
+//! While it is prepared it can be offered already; `preparing` is how that goes. One task
+//! owns each share. The invite works from the first moment; a stopped share keeps
+//! answering knocks, with "stopped". Who is there and what is sent to whom is the
+//! business of its `swarm`.
+
+mod preparing;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -16,20 +19,20 @@ use std::time::Duration;
 use passalong_proto::invite::Invite;
 use passalong_proto::keys::DeviceId;
 use passalong_proto::knock::Refusal;
-use passalong_proto::manifest::{Manifest, ManifestError, SignedManifest};
-use passalong_proto::pieces::PieceMap;
+use passalong_proto::manifest::Manifest;
 use passalong_proto::wire::Farewell;
 use tokio::sync::{mpsc, oneshot};
 
+use self::preparing::{Listed, Prepared, prepare};
 use crate::api::{
     Audience, CopiesView, Direction, EntryView, HistoryEntry, Outcome, PersonState, Problem,
-    ProblemCode, Safety, ShareState, ShareView, SkippedView,
+    Safety, ShareState, ShareView, SkippedView,
 };
 use crate::context::Context;
 use crate::engine::unix_millis;
 use crate::post::Visit;
-use crate::source::{self, HashProgress, Hashed, Offered, Skipped};
-use crate::store::{Store, StoredPerson, StoredShare};
+use crate::source::HashProgress;
+use crate::store::{StoredShare, keep_people};
 use crate::swarm::{Happening, Swarm};
 
 /// How often rates and hashing progress are looked at.
@@ -109,21 +112,6 @@ pub(crate) fn start(context: Arc<Context>, stored: StoredShare) -> mpsc::Sender<
     share.publish();
     tokio::spawn(share.run(commands, prepared));
     sender
-}
-
-/// How preparing ended.
-enum Prepared {
-    Found { files: u32, bytes: u64 },
-    Done(Box<Listed>),
-    Failed(Problem),
-}
-
-/// What there is to offer.
-struct Listed {
-    manifest: Manifest,
-    signed: SignedManifest,
-    shelf: source::Shelf,
-    skipped: Skipped,
 }
 
 struct Share {
@@ -283,23 +271,8 @@ impl Share {
     }
 
     fn keep_people(&self) {
-        let met_at = unix_millis();
-        let people: Vec<StoredPerson> = self
-            .swarm
-            .memorable()
-            .into_iter()
-            .map(|(device, name, addresses)| StoredPerson {
-                device,
-                name,
-                met_at,
-                addresses,
-            })
-            .collect();
-        if !people.is_empty()
-            && let Err(problem) = self.context.store.remember_people(&self.view.id, &people)
-        {
-            tracing::warn!(problem.message, "people could not be kept");
-        }
+        let known = self.swarm.memorable();
+        keep_people(&self.context.store, &self.view.id, known);
     }
 
     fn cancel_preparing(&mut self) {
@@ -310,7 +283,7 @@ impl Share {
 
     fn prepare(&mut self) {
         self.cancel_preparing();
-        let hashing = Arc::new(HashProgress::default());
+        let hashing = Arc::new(HashProgress::new(self.context.config.hash_rate));
         self.preparing = Some(Arc::clone(&hashing));
         self.swarm.set_preparing(0, 0);
         self.view.state = ShareState::Preparing {
@@ -322,8 +295,10 @@ impl Share {
         let sender = self.prepared_sender.clone();
         tokio::task::spawn_blocking(move || {
             let outcome = prepare(&stored, &store, &hashing, &sender);
-            if !hashing.cancelled.load(Ordering::Relaxed) {
-                let outcome = outcome.unwrap_or_else(Prepared::Failed);
+            let outcome = outcome.unwrap_or_else(|problem| Some(Prepared::Failed(problem)));
+            if let Some(outcome) = outcome
+                && !hashing.cancelled.load(Ordering::Relaxed)
+            {
                 // The share may have been stopped meanwhile.
                 let _ = sender.blocking_send(outcome);
             }
@@ -349,36 +324,58 @@ impl Share {
                 self.swarm.unlist();
                 self.swarm.withdraw();
             }
-            Prepared::Done(listed) => {
-                let Listed {
-                    manifest,
-                    signed,
-                    shelf,
-                    skipped,
-                } = *listed;
+            Prepared::Opening(listed) => self.offer(*listed),
+            Prepared::Pieces(part) => self.swarm.hashed(part),
+            Prepared::Done { listed, opened } => {
                 self.preparing = None;
-                self.view.files = u32::try_from(manifest.files()).unwrap_or(u32::MAX);
-                self.view.bytes = manifest.bytes();
-                self.view.skipped = skipped.named;
-                self.view.skipped_total = skipped.total;
+                self.view.files = u32::try_from(listed.manifest.files()).unwrap_or(u32::MAX);
+                self.view.bytes = listed.manifest.bytes();
                 self.view.state = ShareState::Ready;
-                let before = self.swarm.fetch().signed();
-                let same = before.is_some_and(|before| before.bytes == signed.bytes);
-                if same && !std::mem::take(&mut self.lost) {
-                    return;
+                if opened {
+                    self.complete(*listed);
+                } else {
+                    self.offer(*listed);
                 }
-                // Who came early waits for the first list; another one is for those
-                // who come back.
-                if self.manifest.replace(Arc::new(manifest)).is_some() {
-                    self.swarm.unlist();
-                }
-                let one_person = self.view.audience == Audience::OnePerson;
-                if let Err(error) = self.swarm.list(signed, Arc::new(shelf), one_person) {
-                    let problem = Problem::state("offer the list", error);
-                    self.view.state = ShareState::Failed { problem };
-                }
-                self.swarm.announce();
             }
+        }
+    }
+
+    /// Offers a list, unless it is the one that is offered.
+    fn offer(&mut self, listed: Listed) {
+        let Listed {
+            manifest,
+            signed,
+            shelf,
+            skipped,
+        } = listed;
+        self.view.skipped = skipped.named;
+        self.view.skipped_total = skipped.total;
+        let before = self.swarm.fetch().signed();
+        let same = before.is_some_and(|before| before.bytes == signed.bytes);
+        if same && !std::mem::take(&mut self.lost) {
+            return;
+        }
+        // Who came early waits for the first list; another one is for those who
+        // come back.
+        if self.manifest.replace(Arc::new(manifest)).is_some() {
+            self.swarm.unlist();
+        }
+        let one_person = self.view.audience == Audience::OnePerson;
+        if let Err(error) = self.swarm.list(signed, shelf, one_person) {
+            let problem = Problem::state("offer the list", error);
+            self.view.state = ShareState::Failed { problem };
+        }
+        self.swarm.announce();
+    }
+
+    /// The list that is offered is whole now.
+    fn complete(&mut self, listed: Listed) {
+        self.view.skipped = listed.skipped.named;
+        self.view.skipped_total = listed.skipped.total;
+        self.manifest = Some(Arc::new(listed.manifest));
+        if let Err(error) = self.swarm.complete_list(listed.signed) {
+            let problem = Problem::state("offer the list", error);
+            self.view.state = ShareState::Failed { problem };
         }
     }
 
@@ -479,90 +476,6 @@ impl Share {
             self.swarm.set_preparing(*done_bytes, *total_bytes);
         }
     }
-}
-
-fn prepare(
-    stored: &StoredShare,
-    store: &Store,
-    hashing: &HashProgress,
-    sender: &mpsc::Sender<Prepared>,
-) -> Result<Prepared, Problem> {
-    let id = stored.key.secret().id();
-    let found = source::find(&stored.paths, &hashing.cancelled)
-        .map_err(|(path, error)| Problem::disk(&path, &error))?;
-    let _ = sender.blocking_send(Prepared::Found {
-        files: found.files,
-        bytes: found.bytes,
-    });
-    let known: Vec<Hashed> = store.share_files(&id).unwrap_or_default();
-    let offered = source::hash(found, known, hashing);
-    let Offered {
-        entries,
-        shelf,
-        skipped,
-        hashed,
-    } = offered;
-    if entries.is_empty() && !hashing.cancelled.load(Ordering::Relaxed) {
-        let named = skipped.named.first();
-        return Err(Problem::new(
-            ProblemCode::Disk,
-            match named {
-                Some(one) => format!("{} cannot be shared: {}.", one.path, one.reason),
-                None => "There is nothing here that can be shared.".to_owned(),
-            },
-            "Choose other files, or mend what is named here and share again.",
-        ));
-    }
-    let too_much = |error: String| {
-        Problem::new(
-            ProblemCode::Usage,
-            format!("This cannot be shared in one go: {error}."),
-            "Share it in several parts.",
-        )
-    };
-    let manifest = Manifest::new(&stored.name, entries).map_err(|e| too_much(e.to_string()))?;
-    if PieceMap::of(&manifest).is_none() {
-        return Err(too_much("it has more than 16,777,216 pieces".to_owned()));
-    }
-    let (manifest, signed) =
-        latest(stored, store, manifest).map_err(|error| too_much(error.to_string()))?;
-    // What cannot be kept is read again after the next start.
-    if let Err(problem) = store
-        .put_share_files(&id, &hashed)
-        .and_then(|()| store.put_manifest(&id, &signed))
-    {
-        tracing::warn!(problem.message, "the list could not be kept");
-    }
-    Ok(Prepared::Done(Box::new(Listed {
-        manifest,
-        signed,
-        shelf,
-        skipped,
-    })))
-}
-
-/// The list that was signed before if nothing changed since, or a newer one.
-fn latest(
-    stored: &StoredShare,
-    store: &Store,
-    manifest: Manifest,
-) -> Result<(Manifest, SignedManifest), ManifestError> {
-    let secret = stored.key.secret();
-    let before = store.manifest(&secret.id()).ok().flatten();
-    if let Some(signed) = before
-        && let Ok(before) = signed.open(&secret)
-    {
-        let edition = before.edition();
-        if manifest.clone().with_edition(edition) == before {
-            return Ok((before, signed));
-        }
-        let manifest = manifest.with_edition(unix_millis().max(edition + 1));
-        let signed = SignedManifest::sign(&stored.key, &manifest)?;
-        return Ok((manifest, signed));
-    }
-    let manifest = manifest.with_edition(unix_millis());
-    let signed = SignedManifest::sign(&stored.key, &manifest)?;
-    Ok((manifest, signed))
 }
 
 /// A manifest's entries, for showing.
