@@ -31,6 +31,9 @@ mod rarity;
 pub const MAX_WINDOW: u64 = 16 * 1024 * 1024;
 /// Bytes that every peer may be asked for at once: two whole pieces.
 pub const LEAST_WINDOW: u64 = 2 * 1024 * 1024;
+/// Bytes that the only peer may be asked for at once: nobody else is there to ask,
+/// and a path that it takes long to measure is full from the first round trip on.
+pub const LONE_WINDOW: u64 = 8 * 1024 * 1024;
 /// Most bytes asked of all peers, or here and not stored.
 pub const MAX_PENDING: u64 = 48 * 1024 * 1024;
 /// Bytes that a smaller piece counts as, so that a window is 1024 pieces at most.
@@ -305,6 +308,17 @@ impl Scheduler {
         self.peers
             .entry(peer)
             .or_insert_with(|| Peer::new(count, now));
+        self.count_peers();
+    }
+
+    fn count_peers(&mut self) {
+        let least = match self.peers.len() {
+            1 => LONE_WINDOW,
+            _ => LEAST_WINDOW,
+        };
+        for peer in self.peers.values_mut() {
+            peer.least_window = least;
+        }
     }
 
     /// A peer is gone: what was asked of it is missing again.
@@ -319,6 +333,7 @@ impl Scheduler {
             self.release(key, request.piece);
         }
         self.rarity.uncount(&peer.holds, peer.full);
+        self.count_peers();
     }
 
     /// A peer holds exactly these pieces from now on.

@@ -50,6 +50,7 @@ pub(super) struct Peer {
     /// Bytes that were asked for, not cancelled, and are not here.
     pub(super) owed: u64,
     pub(super) pace: Pace,
+    pub(super) least_window: u64,
     /// It was asked and sends nothing.
     pub(super) silent: bool,
     /// The last sign of it, or the first request after it owed nothing.
@@ -76,6 +77,7 @@ impl Peer {
             cost: 0,
             owed: 0,
             pace: Pace::default(),
+            least_window: LEAST_WINDOW,
             silent: false,
             since: now,
             rest_until: Duration::ZERO,
@@ -89,7 +91,7 @@ impl Peer {
             // One request, to see whether it lives.
             return if self.requests.is_empty() { 1 } else { 0 };
         }
-        self.pace.window().clamp(LEAST_WINDOW, MAX_WINDOW)
+        self.pace.window().clamp(self.least_window, MAX_WINDOW)
     }
 
     /// Cost that may be asked of it now.
