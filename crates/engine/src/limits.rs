@@ -12,10 +12,13 @@ use crate::api::Settings;
 
 /// Bytes drawn at a time; also the least that a limit lets through at once.
 const STEP: u32 = 64 * 1024;
-/// Most bytes that may go out at once after a pause.
+/// Most bytes that may go out at once after a pause, at least.
 const BURST: u32 = 256 * 1024;
+/// As a part of a second's bytes: what may be asked for is looked at ten times a
+/// second, and what came in between must not be lost.
+const BURSTS_A_SECOND: u32 = 8;
 /// Bytes that have to be free before a piece is asked for: its greatest length.
-const PIECE: u64 = passalong_proto::tree::PIECE_LEN;
+const PIECE: i64 = passalong_proto::tree::PIECE_LEN as i64;
 
 type Limit = RwLock<Option<Arc<DefaultDirectRateLimiter>>>;
 
@@ -46,21 +49,20 @@ impl Limits {
         }
     }
 
-    /// Adds what may be asked for by now to `budget`; says whether that is
-    /// enough to ask for any piece.
-    pub(crate) fn allow(&self, budget: &mut u64) -> bool {
+    /// Adds what may be asked for by now to `budget`. It is above 0 only once a whole
+    /// piece is paid for, and what is asked for beyond it is paid for afterwards.
+    pub(crate) fn allow(&self, budget: &mut i64) {
         let (Some(limit), Some(step)) = (current(&self.down), NonZeroU32::new(STEP)) else {
-            *budget = u64::MAX;
-            return true;
+            *budget = i64::MAX;
+            return;
         };
-        if *budget > 2 * PIECE {
+        if *budget > PIECE {
             // A limit was set after there was none.
-            *budget = 0;
+            *budget = -PIECE;
         }
-        while *budget < PIECE && matches!(limit.check_n(step), Ok(Ok(()))) {
-            *budget += u64::from(STEP);
+        while *budget <= 0 && matches!(limit.check_n(step), Ok(Ok(()))) {
+            *budget += i64::from(STEP);
         }
-        *budget >= PIECE
     }
 }
 
@@ -68,10 +70,11 @@ fn set(limit: &Limit, bytes_a_second: Option<u64>) {
     let rate = bytes_a_second
         .map(|rate| u32::try_from(rate).unwrap_or(u32::MAX))
         .and_then(NonZeroU32::new);
-    let made = rate.zip(NonZeroU32::new(BURST)).map(|(rate, burst)| {
-        Arc::new(RateLimiter::direct(
-            Quota::per_second(rate).allow_burst(burst),
-        ))
+    let made = rate.map(|rate| {
+        let burst = (rate.get() / BURSTS_A_SECOND).max(BURST);
+        let quota = Quota::per_second(rate);
+        let quota = NonZeroU32::new(burst).map_or(quota, |burst| quota.allow_burst(burst));
+        Arc::new(RateLimiter::direct(quota))
     });
     *limit.write().unwrap_or_else(PoisonError::into_inner) = made;
 }

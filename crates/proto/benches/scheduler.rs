@@ -103,7 +103,7 @@ fn fetch_20000_pieces_polled_at_each(bencher: Bencher<'_, '_>) {
             let (mut now, mut stored) = (Duration::ZERO, 0);
             let mut queue = VecDeque::new();
             while stored < FETCHED {
-                let mut budget = u64::MAX;
+                let mut budget = i64::MAX;
                 while let Some(order) = scheduler.poll(now, &mut budget) {
                     if let Order::Request { peer, pieces } = order {
                         queue.extend(pieces.into_iter().map(|piece| (peer, piece)));

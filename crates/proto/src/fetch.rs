@@ -527,8 +527,9 @@ impl Fetch {
 
     /// The next message to send, if any. To be called until `None` after every
     /// event, and about every 100 ms. `budget` is how many bytes may still be asked
-    /// for; what is asked for is taken off it.
-    pub fn poll(&mut self, now: Duration, budget: &mut u64) -> Option<(PeerKey, Message)> {
+    /// for; what is asked for is taken off it, and the last request may take it below
+    /// nothing.
+    pub fn poll(&mut self, now: Duration, budget: &mut i64) -> Option<(PeerKey, Message)> {
         if let Some(message) = self.outbox.pop_front() {
             return Some(message);
         }

@@ -4,25 +4,29 @@
 use std::fmt;
 use std::future::Future;
 use std::io::{self, IoSliceMut};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use quinn::congestion::CubicConfig;
 use quinn::udp;
 use quinn::{
-    AsyncUdpSocket, Endpoint, EndpointConfig, MtuDiscoveryConfig, ServerConfig, TokioRuntime,
+    AsyncTimer, AsyncUdpSocket, Endpoint, EndpointConfig, Runtime, ServerConfig, TokioRuntime,
     TransportConfig, UdpPoller, VarInt,
 };
+
+use tokio::runtime::Handle;
 
 use super::congestion::Bandwidth;
 use crate::link::udp::{AsyncUdpSocket as _, EcnCodepoint, RecvMeta, Transmit};
 use crate::link::{SharedSocket, is_own};
 
-/// Largest datagram within one machine, whose interface takes 64 KiB.
-const SAME_MACHINE_MTU: u16 = 16 * 1024;
+/// Datagrams within one machine, whose interface takes 16 KiB with headers at least.
+const SAME_MACHINE_MTU: u16 = 16_000;
+/// Bytes that the kernel takes in one go, in however many datagrams.
+const LARGEST_SEND: usize = 65_507;
 /// A lane that hears nothing for this long is gone. The data channel goes on.
 const IDLE: Duration = Duration::from_secs(5);
 /// How often an idle lane shows that it is there.
@@ -53,9 +57,12 @@ pub(super) fn transport(remote: SocketAddr, manner: Manner) -> Arc<TransportConf
         Manner::Polite => config.congestion_controller_factory(Arc::new(CubicConfig::default())),
     };
     if is_own(remote.ip()) {
-        let mut discovery = MtuDiscoveryConfig::default();
-        discovery.upper_bound(SAME_MACHINE_MTU);
-        config.mtu_discovery_config(Some(discovery));
+        // Nothing to find out, and a burst that a full buffer lost is no sign of
+        // a smaller one.
+        config
+            .initial_mtu(SAME_MACHINE_MTU)
+            .min_mtu(SAME_MACHINE_MTU)
+            .mtu_discovery_config(None);
     }
     config
         .max_idle_timeout(IDLE.try_into().ok())
@@ -85,9 +92,18 @@ pub(super) fn speak(
         largest.map_err(|_| io::ErrorKind::InvalidInput)?;
     }
     let speaker = socket.begin_quic(remote);
-    let socket = Arc::new(QuicSocket { socket, speaker });
+    let most = match is_own(remote.ip()) {
+        true => LARGEST_SEND / usize::from(SAME_MACHINE_MTU),
+        false => usize::MAX,
+    };
+    let segments = socket.max_gso_segments().min(most);
+    let socket = Arc::new(QuicSocket {
+        socket,
+        speaker,
+        segments,
+    });
     let lent = Arc::clone(&socket) as Arc<dyn AsyncUdpSocket>;
-    let runtime = Arc::new(TokioRuntime);
+    let runtime = Arc::new(Reactor(socket.socket.reactor().clone()));
     let endpoint = Endpoint::new_with_abstract_socket(config, server, lent, runtime);
     match endpoint {
         Ok(endpoint) => Ok(Speaking { endpoint, socket }),
@@ -112,11 +128,34 @@ impl Drop for Speaking {
     }
 }
 
+/// Tokio, on the thread that hears of the socket: packets are handled where they
+/// come in.
+#[derive(Debug)]
+struct Reactor(Handle);
+
+impl Runtime for Reactor {
+    fn new_timer(&self, at: Instant) -> Pin<Box<dyn AsyncTimer>> {
+        let _entered = self.0.enter();
+        TokioRuntime.new_timer(at)
+    }
+
+    fn spawn(&self, future: Pin<Box<dyn Future<Output = ()> + Send>>) {
+        self.0.spawn(future);
+    }
+
+    fn wrap_udp_socket(&self, socket: UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
+        let _entered = self.0.enter();
+        TokioRuntime.wrap_udp_socket(socket)
+    }
+}
+
 /// The link's socket, lent to quinn.
 #[derive(Debug)]
 struct QuicSocket {
     socket: Arc<SharedSocket>,
     speaker: u64,
+    /// Datagrams that the kernel takes in one go.
+    segments: usize,
 }
 
 impl QuicSocket {
@@ -180,7 +219,7 @@ impl AsyncUdpSocket for QuicSocket {
     }
 
     fn max_transmit_segments(&self) -> usize {
-        self.socket.max_gso_segments()
+        self.segments
     }
 
     fn max_receive_segments(&self) -> usize {

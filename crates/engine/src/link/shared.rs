@@ -13,6 +13,7 @@ use std::task::{Context, Poll, Waker, ready};
 
 use passalong_proto::datagram::{Kind, datagrams, keep_quic};
 use tokio::io::Interest;
+use tokio::runtime::Handle;
 use webrtc::runtime::{AsyncUdpSocket, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 
 /// Datagrams that may wait for WebRTC while QUIC reads; more are lost, as they
@@ -26,6 +27,7 @@ const WEBRTC: u64 = 0;
 #[derive(Debug)]
 pub(crate) struct SharedSocket {
     io: tokio::net::UdpSocket,
+    reactor: Handle,
     offload: Offload,
     sorting: Mutex<Sorting>,
 }
@@ -68,9 +70,15 @@ impl SharedSocket {
         let offload = Offload(UdpSocketState::new(UdpSockRef::from(&io))?);
         Ok(SharedSocket {
             io,
+            reactor: Handle::current(),
             offload,
             sorting: Mutex::default(),
         })
+    }
+
+    /// The runtime that hears of this socket first; whoever reads it is best run there.
+    pub(crate) fn reactor(&self) -> &Handle {
+        &self.reactor
     }
 
     /// Whether DTLS from this address came here last: then it is this socket's path.

@@ -152,7 +152,7 @@ pub(crate) struct Swarm {
     preparing: (u64, u64),
     one_person: bool,
     stopped: Option<Stop>,
-    budget: u64,
+    budget: i64,
     copies: CopiesView,
     safety: Safety,
     received: Rate,

@@ -16,18 +16,14 @@ impl Swarm {
             self.fetched(event);
         }
         let now = self.now();
-        let may = self.context.limits.allow(&mut self.budget);
-        let mut budget = if may { self.budget } else { 0 };
-        while let Some((key, message)) = self.fetch.poll(now, &mut budget) {
+        self.context.limits.allow(&mut self.budget);
+        while let Some((key, message)) = self.fetch.poll(now, &mut self.budget) {
             if let Some(Link {
                 made: Some(made), ..
             }) = self.links.get(&key)
             {
                 made.control.send(message);
             }
-        }
-        if may {
-            self.budget = budget;
         }
     }
 

@@ -22,7 +22,7 @@ impl Scheduler {
     /// every event, and about every 100 ms. `budget` is how many bytes may still
     /// be asked for; what is asked for is taken off it, and the last request may
     /// go beyond it.
-    pub fn poll(&mut self, now: Duration, budget: &mut u64) -> Option<Order> {
+    pub fn poll(&mut self, now: Duration, budget: &mut i64) -> Option<Order> {
         self.tick(now);
         if let Some(order) = self.next_cancel() {
             return Some(order);
@@ -30,7 +30,7 @@ impl Scheduler {
         if self.paused {
             return None;
         }
-        if *budget == 0 {
+        if *budget <= 0 {
             self.stirred = true;
             return None;
         }
@@ -142,7 +142,7 @@ impl Scheduler {
     }
 
     /// Asks a peer for missing pieces, the rarest first.
-    fn ask(&mut self, key: PeerKey, now: Duration, budget: &mut u64) -> Vec<u32> {
+    fn ask(&mut self, key: PeerKey, now: Duration, budget: &mut i64) -> Vec<u32> {
         let mut pieces = Vec::new();
         let Some(peer) = self.peers.get_mut(&key) else {
             return pieces;
@@ -180,7 +180,7 @@ impl Scheduler {
             self.owners.insert(piece, Owners::one(key));
             self.pending += cost;
             room = room.saturating_sub(cost);
-            *budget = budget.saturating_sub(u64::from(length));
+            *budget -= i64::from(length);
             pieces.push(piece);
         }
         for piece in cancelled {
@@ -208,7 +208,7 @@ impl Scheduler {
 
     /// Asks a peer that has nothing else to do for what slower ones owe: instead
     /// of them what they have not begun, or in the endgame as well as them.
-    fn take_over(&mut self, key: PeerKey, now: Duration, budget: &mut u64) -> Vec<u32> {
+    fn take_over(&mut self, key: PeerKey, now: Duration, budget: &mut i64) -> Vec<u32> {
         let mut pieces = Vec::new();
         while pieces.len() < REQUESTS_PER_MESSAGE && *budget > 0 {
             let taken = self.worth_taking(key, now);
@@ -238,7 +238,7 @@ impl Scheduler {
                 }
             }
             self.pending += cost(length);
-            *budget = budget.saturating_sub(u64::from(length));
+            *budget -= i64::from(length);
             pieces.push(piece);
         }
         pieces

@@ -266,7 +266,7 @@ impl Peer {
     /// lost their slots.
     pub(super) fn ask_policies(&mut self, now: Duration) -> Vec<u32> {
         self.stirred = false;
-        let mut budget = u64::MAX;
+        let mut budget = i64::MAX;
         while let Some(order) = self.scheduler.poll(now, &mut budget) {
             let (peer, note) = match order {
                 Order::Request { peer, pieces } => (peer, Note::Request(pieces)),

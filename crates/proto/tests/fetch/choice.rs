@@ -230,11 +230,11 @@ fn a_budget_of_a_byte_is_a_piece_and_a_budget_of_nothing_is_nothing() {
     let files = Files::of(&[700, 700, 700]);
     let mut fetch = files.listed();
     accept(&mut fetch, &files.all());
-    let mut requests = |mut budget: u64| {
+    let mut requests = |mut budget: i64| {
         let messages: Vec<_> = std::iter::from_fn(|| fetch.poll(START, &mut budget)).collect();
         (requested(&messages, ONE).len(), budget)
     };
     assert_eq!(requests(0), (0, 0));
-    assert_eq!(requests(1), (1, 0));
+    assert_eq!(requests(1), (1, 1 - 700));
     assert_eq!(requests(1_000_000), (2, 1_000_000 - 1400));
 }

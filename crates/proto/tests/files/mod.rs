@@ -224,7 +224,7 @@ pub(crate) fn asked(fetch: &mut Fetch) -> Vec<(PeerKey, Message)> {
 }
 
 pub(crate) fn asked_at(fetch: &mut Fetch, now: Duration) -> Vec<(PeerKey, Message)> {
-    let mut budget = u64::MAX;
+    let mut budget = i64::MAX;
     std::iter::from_fn(|| fetch.poll(now, &mut budget)).collect()
 }
 

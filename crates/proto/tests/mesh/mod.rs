@@ -306,7 +306,7 @@ impl Mesh {
         }
         for member in 0..self.members.len() {
             self.upload(member);
-            let mut budget = u64::MAX;
+            let mut budget = i64::MAX;
             while let Some((key, message)) = self.members[member].fetch.poll(self.now, &mut budget)
             {
                 self.send(member, key, Packet::Control(message));

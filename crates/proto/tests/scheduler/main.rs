@@ -30,7 +30,7 @@ fn wanting(count: u32, length: u32, seed: u64) -> Scheduler {
 }
 
 fn orders(scheduler: &mut Scheduler, now: Duration) -> Vec<Order> {
-    let mut budget = u64::MAX;
+    let mut budget = i64::MAX;
     std::iter::from_fn(|| scheduler.poll(now, &mut budget)).collect()
 }
 

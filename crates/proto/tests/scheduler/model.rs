@@ -247,7 +247,7 @@ impl Model {
 
     /// Carries out all orders, checking each.
     fn poll(&mut self) {
-        let mut budget = u64::MAX;
+        let mut budget = i64::MAX;
         loop {
             let missing: BTreeSet<u32> = (0..COUNT)
                 .filter(|piece| self.scheduler.state(*piece) == PieceState::Missing)

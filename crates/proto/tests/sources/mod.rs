@@ -106,7 +106,7 @@ impl World {
 
     /// Takes all orders that there are.
     pub(crate) fn poll(&mut self) {
-        let mut budget = u64::MAX;
+        let mut budget = i64::MAX;
         while let Some(order) = self.scheduler.poll(self.now, &mut budget) {
             let peer = match &order {
                 Order::Request { peer, pieces } => {
