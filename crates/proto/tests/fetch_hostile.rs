@@ -227,7 +227,7 @@ impl World {
 
     /// Sends what there is to send, and has the honest peer answer.
     fn poll(&mut self) {
-        let mut budget = u64::MAX;
+        let mut budget = i64::MAX;
         let mut answers: Vec<Message> = Vec::new();
         while let Some((peer, message)) = self.fetch.poll(self.now, &mut budget) {
             assert_eq!(message.half(), Half::Fetching);
