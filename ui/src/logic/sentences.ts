@@ -77,7 +77,7 @@ export function transferSentence(transfer: TransferView, idle: number, allPaused
     }
     case "preparing":
       return idle < PATIENCE
-        ? plain(`${capital(who)} is preparing ${sizeOf(state.doneBytes, state.totalBytes)}. The list appears when that is done.`)
+        ? plain(`${capital(who)} is preparing ${sizeOf(state.doneBytes, state.totalBytes)}. The list appears in a moment.`)
         : plain(
             `${capital(who)} is still preparing, ${sizeOf(state.doneBytes, state.totalBytes)} so far. ` +
               "Their disk may be slow; you need not do anything.",
