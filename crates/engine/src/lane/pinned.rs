@@ -1,6 +1,7 @@
 //! Certificates of a QUIC lane: made for one lane and self-signed. Each side knows
 //! the hash of the other's beforehand, over the authenticated control channel, and
-//! takes no other; names, dates and authorities mean nothing.
+//! takes no other; names, dates and authorities mean nothing. No name and no protocol
+//! is told in the clear: what is spoken was agreed on the control channel.
 
 use std::sync::Arc;
 
@@ -16,8 +17,6 @@ use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Signatu
 
 /// The name in certificates; nobody looks at it.
 const NAME: &str = "passalong";
-/// What is spoken inside (RFC 7301).
-const PROTOCOL: &[u8] = b"passalong-lane/1";
 
 /// Why there is no TLS configuration.
 #[derive(Debug, thiserror::Error)]
@@ -55,7 +54,7 @@ impl Certificate {
             .dangerous()
             .with_custom_certificate_verifier(pinned)
             .with_client_auth_cert(self.chain(), self.key())?;
-        tls.alpn_protocols = vec![PROTOCOL.to_vec()];
+        tls.enable_sni = false;
         let tls = QuicClientConfig::try_from(tls)?;
         Ok(quinn::ClientConfig::new(Arc::new(tls)))
     }
@@ -63,11 +62,10 @@ impl Certificate {
     /// To be dialled by whoever shows the certificate with this hash.
     pub(super) fn server(&self, peer: [u8; 32]) -> Result<quinn::ServerConfig, CertificateFault> {
         let (provider, pinned) = pinned(peer);
-        let mut tls = rustls::ServerConfig::builder_with_provider(provider)
+        let tls = rustls::ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&TLS13])?
             .with_client_cert_verifier(pinned)
             .with_single_cert(self.chain(), self.key())?;
-        tls.alpn_protocols = vec![PROTOCOL.to_vec()];
         let tls = QuicServerConfig::try_from(tls)?;
         Ok(quinn::ServerConfig::with_crypto(Arc::new(tls)))
     }
