@@ -17,7 +17,7 @@ const BURST: u32 = 256 * 1024;
 /// As a part of a second's bytes: what may be asked for is looked at ten times a
 /// second, and what came in between must not be lost.
 const BURSTS_A_SECOND: u32 = 8;
-/// Bytes that have to be free before a piece is asked for: its greatest length.
+/// The greatest length of a piece: how far a budget may be overdrawn.
 const PIECE: i64 = passalong_proto::tree::PIECE_LEN as i64;
 
 type Limit = RwLock<Option<Arc<DefaultDirectRateLimiter>>>;
@@ -49,8 +49,9 @@ impl Limits {
         }
     }
 
-    /// Adds what may be asked for by now to `budget`. It is above 0 only once a whole
-    /// piece is paid for, and what is asked for beyond it is paid for afterwards.
+    /// Adds what may be asked for by now to `budget`, until it is above 0: then a
+    /// piece may be asked for, and what it has beyond the budget is paid for before
+    /// the next.
     pub(crate) fn allow(&self, budget: &mut i64) {
         let (Some(limit), Some(step)) = (current(&self.down), NonZeroU32::new(STEP)) else {
             *budget = i64::MAX;
