@@ -1,8 +1,9 @@
 //! The board: the latest view of every share and transfer, and the stream of
-//! changes. A view is published whole; a subject is told about at most ten
-//! times a second, and the last change is never lost.
+//! changes. A view is published whole. What moves is told at most ten times a
+//! second for each subject, a new state at once, and the last change is never lost.
 
 use std::collections::{HashMap, HashSet};
+use std::mem::discriminant;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::api::{Event, Id, ShareView, Totals, TransferView};
 
-/// Shortest time between two events about one subject.
+/// Shortest time between two events about one subject in the same state.
 const INTERVAL: Duration = Duration::from_millis(100);
 /// Events a slow listener may lag behind before it has to take a snapshot.
 const BACKLOG: usize = 4096;
@@ -85,18 +86,24 @@ impl Board {
     pub(crate) fn put_share(&self, view: ShareView) {
         let id = view.id.clone();
         let mut inner = self.lock();
-        if !inner.hidden.contains(&id) && inner.shares.get(&id) != Some(&view) {
+        let before = inner.shares.get(&id);
+        if !inner.hidden.contains(&id) && before != Some(&view) {
+            let kind = discriminant(&view.state);
+            let is_new = before.is_none_or(|before| discriminant(&before.state) != kind);
             inner.shares.insert(id.clone(), view);
-            self.pulse(&mut inner, id);
+            self.pulse(&mut inner, id, is_new);
         }
     }
 
     pub(crate) fn put_transfer(&self, view: TransferView) {
         let id = view.id.clone();
         let mut inner = self.lock();
-        if inner.transfers.get(&id) != Some(&view) {
+        let before = inner.transfers.get(&id);
+        if before != Some(&view) {
+            let kind = discriminant(&view.state);
+            let is_new = before.is_none_or(|before| discriminant(&before.state) != kind);
             inner.transfers.insert(id.clone(), view);
-            self.pulse(&mut inner, id);
+            self.pulse(&mut inner, id, is_new);
         }
     }
 
@@ -130,9 +137,13 @@ impl Board {
         let _ = self.events.send(event);
     }
 
-    fn pulse(&self, inner: &mut Inner, id: Id) {
+    fn pulse(&self, inner: &mut Inner, id: Id, at_once: bool) {
         let now = Instant::now();
         match inner.pulses.get_mut(&id) {
+            Some(pulse) if at_once => {
+                pulse.last = now;
+                self.announce(inner, &id);
+            }
             Some(pulse) if pulse.scheduled => {}
             Some(pulse) if now < pulse.last + INTERVAL => {
                 pulse.scheduled = true;

@@ -30,13 +30,19 @@ use crate::api::Route;
 const REACTORS: usize = 2;
 /// SCTP packet size on a path within one machine, whose interface takes 64 KiB.
 const SAME_MACHINE_MTU: u32 = 8900;
-/// Pause between two checks of a pair of candidates.
-const CHECK_INTERVAL: Duration = Duration::from_millis(200);
+/// Pause between two checks of a pair of candidates (Ta of RFC 8445 §14.2). Each
+/// step of ICE waits for the next one.
+const CHECK_INTERVAL: Duration = Duration::from_millis(50);
+/// The same where a person carries the answer, which takes minutes.
+const SLOW_CHECK_INTERVAL: Duration = Duration::from_millis(200);
+/// Longest patience with the shorter pause.
+const PROMPT: Duration = Duration::from_secs(60);
 
-/// How often a connection that may be relayed is woken: the library hands a
-/// relayed packet to its TURN client in one round of its loop and sends it in
-/// the next, which without other events begins 200 ms later.
-const RELAY_WAKE: Duration = Duration::from_millis(3);
+/// How often a connection is woken while it is made, and for as long as it is
+/// relayed: the library begins the handshake, and hands a relayed packet to its
+/// TURN client, in one round of its loop and sends in the next, which without
+/// other events begins 200 ms later.
+const WAKE: Duration = Duration::from_millis(3);
 
 /// A connection being made.
 pub(crate) struct Connecting {
@@ -49,6 +55,7 @@ pub(crate) struct Connecting {
     credentials: Credentials,
     peer_fingerprint: Option<[u8; 32]>,
     known_candidates: Vec<Candidate>,
+    /// From the time on when the other side's half is known.
     waking: Option<Waking>,
 }
 
@@ -59,7 +66,7 @@ impl Waking {
     /// Setting a threshold to what it is already does nothing but wake.
     fn start(channel: Arc<dyn DataChannel>) -> Waking {
         Waking(tokio::spawn(async move {
-            let mut tick = tokio::time::interval(RELAY_WAKE);
+            let mut tick = tokio::time::interval(WAKE);
             tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
             while channel.set_buffered_amount_low_threshold(0).await.is_ok() {
                 tick.tick().await;
@@ -122,7 +129,7 @@ impl Connecting {
         let built = build(settings).await?;
         let offer = built.connection.create_offer(None).await?;
         built.connection.set_local_description(offer).await?;
-        built.connecting(settings, None).await
+        built.connecting(None).await
     }
 
     /// Begins a connection as the answerer of `remote`.
@@ -135,7 +142,7 @@ impl Connecting {
         built.connection.set_remote_description(description).await?;
         let answer = built.connection.create_answer(None).await?;
         built.connection.set_local_description(answer).await?;
-        built.connecting(settings, Some(remote)).await
+        built.connecting(Some(remote)).await
     }
 
     /// This side's half as known now; grows while candidates are gathered.
@@ -162,6 +169,7 @@ impl Connecting {
             None => {
                 let description = RTCSessionDescription::answer(sdp::to_sdp(remote, "active"))?;
                 self.connection.set_remote_description(description).await?;
+                self.waking = Some(Waking::start(Arc::clone(&self.control)));
                 self.peer_fingerprint = Some(remote.fingerprint);
                 self.known_candidates = remote.candidates.clone();
                 Ok(())
@@ -276,11 +284,7 @@ struct Unconnected {
 impl Unconnected {
     /// A connection that has set its local description, and what it knows of
     /// the peer's.
-    async fn connecting(
-        self,
-        settings: &LinkSettings,
-        remote: Option<&Offer>,
-    ) -> Result<Connecting, LinkError> {
+    async fn connecting(self, remote: Option<&Offer>) -> Result<Connecting, LinkError> {
         let description = self.connection.local_description().await;
         let credentials = description
             .and_then(|description| sdp::credentials(&description.sdp))
@@ -288,9 +292,7 @@ impl Unconnected {
                 LinkError::Setup("the local description lacks credentials".to_owned())
             })?;
         Ok(Connecting {
-            waking: settings
-                .may_relay()
-                .then(|| Waking::start(Arc::clone(&self.control))),
+            waking: remote.map(|_| Waking::start(Arc::clone(&self.control))),
             connection: self.connection,
             control: self.control,
             bulk: self.bulk,
@@ -309,7 +311,11 @@ async fn build(settings: &LinkSettings) -> Result<Unconnected, LinkError> {
     let (state_sender, state) = watch::channel(RTCPeerConnectionState::New);
     let window = socket::sctp_window();
     let sockets = Sockets::default();
-    let checks = settings.patience.as_millis() / CHECK_INTERVAL.as_millis();
+    let interval = match settings.patience <= PROMPT {
+        true => CHECK_INTERVAL,
+        false => SLOW_CHECK_INTERVAL,
+    };
+    let checks = settings.patience.as_millis() / interval.as_millis();
     let checks = u16::try_from(checks).unwrap_or(u16::MAX);
     let mut engine = SettingEngineBuilder::new()
         .with_multicast_dns_mode(MulticastDnsMode::Disabled)
@@ -317,7 +323,7 @@ async fn build(settings: &LinkSettings) -> Result<Unconnected, LinkError> {
             CipherSuiteId::Tls_Ecdhe_Ecdsa_With_ChaCha20_Poly1305_Sha256,
         ])
         .with_sctp_max_receive_buffer_size(window)
-        .with_ice_connection_attempts(Some(CHECK_INTERVAL), Some(checks))
+        .with_ice_connection_attempts(Some(interval), Some(checks))
         .with_ice_timeouts(
             Some(Duration::from_secs(6)),
             Some(settings.patience),

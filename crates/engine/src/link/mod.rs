@@ -59,14 +59,6 @@ pub(crate) struct LinkSettings {
     pub(crate) patience: Duration,
 }
 
-impl LinkSettings {
-    fn may_relay(&self) -> bool {
-        self.ice_servers
-            .iter()
-            .any(|server| server.url.starts_with("turn:"))
-    }
-}
-
 /// Why a link could not be made or went away.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LinkError {
