@@ -30,7 +30,9 @@ const TRIP_AGE: Duration = Duration::from_secs(10);
 const START_GROWTH: f64 = 1.25;
 const START_PATIENCE: u32 = 3;
 /// What the window is of bandwidth times round trip, phase by phase.
-const GAINS: [f64; 8] = [1.5, 0.75, 1.25, 1.25, 1.25, 1.25, 1.25, 1.25];
+const GAINS: [f64; 8] = [1.5, 0.85, 1.25, 1.25, 1.25, 1.25, 1.25, 1.25];
+/// The phase of less: it ends as soon as no more than that is on its way.
+const LESS: usize = 1;
 /// Beyond that, what is delivered in this time: acknowledgements come in bunches.
 const SLACK: Duration = Duration::from_millis(8);
 /// What is left of the window as its bound when too much was lost.
@@ -146,8 +148,13 @@ impl Congestion {
         if largest_acked >= self.sample.until_packet && took >= LEAST_SAMPLE {
             self.end_sample(now);
         }
-        if self.phase == Phase::Drain && in_flight <= self.carried(1.0) {
-            self.phase = Phase::Cruise(2);
+        let is_empty = match self.phase {
+            Phase::Drain => in_flight <= self.carried(1.0),
+            Phase::Cruise(LESS) => in_flight <= self.carried(GAINS[LESS]),
+            Phase::Start | Phase::Cruise(_) => false,
+        };
+        if is_empty {
+            self.phase = Phase::Cruise(LESS + 1);
         }
         self.settle();
     }
@@ -202,7 +209,7 @@ impl Congestion {
             Phase::Cruise(at) => {
                 if full && !self.crowded {
                     self.crowded = true;
-                    let usual = self.carried(GAINS[2]) + self.slack();
+                    let usual = self.carried(GAINS[LESS + 1]) + self.slack();
                     let bound = self.bound.map_or(usual, |bound| bound.min(usual));
                     let bound = (bound as f64 * AFTER_LOSS) as u64;
                     self.bound = Some(bound.max(self.carried(1.0)));
@@ -233,8 +240,7 @@ impl Congestion {
     fn settle(&mut self) {
         let wanted = match self.phase {
             Phase::Start => return,
-            Phase::Drain => self.carried(GAINS[1]),
-            Phase::Cruise(1) => self.carried(GAINS[1]),
+            Phase::Drain | Phase::Cruise(LESS) => self.carried(GAINS[LESS]),
             Phase::Cruise(at) => self.carried(GAINS[at]) + self.slack(),
         };
         let bounded = wanted.min(self.bound.unwrap_or(u64::MAX));
