@@ -25,7 +25,12 @@ const PARTS: [Part; 6] = [
     Part::Early,
     Part::Idle,
 ];
-const PROGRAMS: [Program; 3] = [Program::Passalong, Program::DataChannel, Program::Sendme];
+const PROGRAMS: [Program; 4] = [
+    Program::Copy,
+    Program::Passalong,
+    Program::DataChannel,
+    Program::Sendme,
+];
 const MEGABYTE: u64 = 1_000_000;
 /// What is hashed; with its copy in the page cache.
 const HASHED: u64 = 4000 * MEGABYTE;

@@ -13,6 +13,7 @@ use crate::ends::Ends;
 use crate::files::{Load, digest, on_disk};
 use crate::iperf;
 use crate::passalong::Passalong;
+use crate::process::{Running, Used};
 use crate::programs::{Installed, Program};
 use crate::results::{Cost, Kind, Run, seconds};
 use crate::roads::Road;
@@ -158,6 +159,7 @@ async fn hand_over(
             };
             sendme.transfer(source, plan.limit).await
         }
+        (Program::Copy, _) => copy(source, work).await,
         (program, _) => {
             let passalong = Passalong {
                 program: &installed.passalong,
@@ -168,6 +170,33 @@ async fn hand_over(
             passalong.transfer(source, plan.limit).await
         }
     }
+}
+
+/// Writes the files of `source` with nothing else to do: what the disk takes.
+async fn copy(source: &Path, work: &Path) -> Result<Transfer, Failure> {
+    let arrived = work.join("arrived");
+    fs::create_dir_all(&arrived)
+        .map_err(|error| Failure::io("a folder could not be made", error))?;
+    let mut command = tokio::process::Command::new("cp");
+    command.arg("-r").arg(source).arg(&arrived);
+    let mut copying = Running::start("cp", command)?;
+    if !copying.ended().await?.success() {
+        return Err(copying.failure("it failed"));
+    }
+    Ok(Transfer {
+        seconds: Some(copying.begun().elapsed()),
+        arrived,
+        preparing: Duration::ZERO,
+        first_byte: None,
+        sender: Side {
+            before: Used::default(),
+            after: Used::default(),
+        },
+        receiver: Side {
+            before: Used::default(),
+            after: copying.used(),
+        },
+    })
 }
 
 fn cost(side: Side) -> Cost {

@@ -18,6 +18,8 @@ pub(crate) enum Program {
     Cubic,
     /// TCP with BBR, by iperf3
     Bbr,
+    /// cp -r: the same files written without any network
+    Copy,
 }
 
 impl Program {
@@ -29,12 +31,13 @@ impl Program {
             Program::Sendme => "sendme",
             Program::Cubic => "TCP cubic",
             Program::Bbr => "TCP BBR",
+            Program::Copy => "cp -r, no network",
         }
     }
 
-    /// Whether it carries files, not just bytes.
+    /// Whether it carries files over a network.
     pub(crate) fn carries_files(self) -> bool {
-        !matches!(self, Program::Cubic | Program::Bbr)
+        !matches!(self, Program::Cubic | Program::Bbr | Program::Copy)
     }
 }
 
@@ -78,7 +81,7 @@ impl Installed {
     /// Whether `program` can be run.
     pub(crate) fn has(&self, program: Program) -> bool {
         match program {
-            Program::Passalong => true,
+            Program::Passalong | Program::Copy => true,
             Program::DataChannel => self.lanes,
             Program::Sendme => self.sendme.is_some(),
             Program::Cubic | Program::Bbr => self.iperf3.is_some() && tcp_has(program),
@@ -90,7 +93,7 @@ impl Installed {
         match program {
             Program::Passalong => !self.lanes,
             Program::DataChannel | Program::Sendme => true,
-            Program::Cubic | Program::Bbr => false,
+            Program::Cubic | Program::Bbr | Program::Copy => false,
         }
     }
 
@@ -105,6 +108,7 @@ impl Installed {
             }
             Program::Cubic => "this kernel's TCP has no cubic",
             Program::Bbr => "this kernel's TCP has no bbr: modprobe tcp_bbr",
+            Program::Copy => "cp is missing",
         }
     }
 

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use quinn::congestion::CubicConfig;
 use quinn::udp;
 use quinn::{
-    AsyncTimer, AsyncUdpSocket, Endpoint, EndpointConfig, Runtime, ServerConfig, TokioRuntime,
-    TransportConfig, UdpPoller, VarInt,
+    AsyncTimer, AsyncUdpSocket, Endpoint, EndpointConfig, MtuDiscoveryConfig, Runtime,
+    ServerConfig, TokioRuntime, TransportConfig, UdpPoller, VarInt,
 };
 
 use tokio::runtime::Handle;
@@ -25,6 +25,9 @@ use crate::link::{SharedSocket, is_own};
 
 /// Datagrams within one machine, whose interface takes 16 KiB with headers at least.
 const SAME_MACHINE_MTU: u16 = 16_000;
+/// The largest datagrams that are tried elsewhere: a packet of 1500 bytes, less the
+/// headers of IPv4 and UDP.
+const LARGEST_MTU: u16 = 1472;
 /// Bytes that the kernel takes in one go, in however many datagrams.
 const LARGEST_SEND: usize = 65_507;
 /// A lane that hears nothing for this long is gone. The data channel goes on.
@@ -63,6 +66,10 @@ pub(super) fn transport(remote: SocketAddr, manner: Manner) -> Arc<TransportConf
             .initial_mtu(SAME_MACHINE_MTU)
             .min_mtu(SAME_MACHINE_MTU)
             .mtu_discovery_config(None);
+    } else {
+        let mut discovery = MtuDiscoveryConfig::default();
+        discovery.upper_bound(LARGEST_MTU);
+        config.mtu_discovery_config(Some(discovery));
     }
     config
         .max_idle_timeout(IDLE.try_into().ok())
