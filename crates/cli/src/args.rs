@@ -136,6 +136,10 @@ pub(crate) struct Get {
     #[arg(long)]
     pub(crate) by_hand: bool,
 
+    /// Wait for as long as it takes until somebody who has it is online, instead of 30 seconds
+    #[arg(long)]
+    pub(crate) wait: bool,
+
     /// Seconds without anybody connected before giving up
     #[arg(long, value_name = "SECONDS", hide = true)]
     patience: Option<u64>,
@@ -212,10 +216,14 @@ impl Get {
         self.invite.join(" ")
     }
 
-    /// How long to wait for somebody to be connected.
-    pub(crate) fn patience(&self) -> Duration {
-        let usual = if self.by_hand { 600 } else { 30 };
-        Duration::from_secs(self.patience.unwrap_or(usual))
+    /// How long to wait for somebody to be connected; `None` for as long as it takes.
+    pub(crate) fn patience(&self) -> Option<Duration> {
+        let usual = match (self.wait, self.by_hand) {
+            (true, _) => None,
+            (false, true) => Some(600),
+            (false, false) => Some(30),
+        };
+        self.patience.or(usual).map(Duration::from_secs)
     }
 }
 

@@ -3,7 +3,7 @@
 
 use clap::builder::styling::{AnsiColor, Style};
 use passalong_engine::api::Problem;
-use passalong_engine::doctor::{self, Finding, FindingLevel};
+use passalong_engine::doctor::{self, Checkup, Finding, FindingLevel};
 
 use crate::Ended;
 use crate::args::Global;
@@ -18,13 +18,20 @@ pub(crate) async fn run(
 ) -> Result<Ended, Problem> {
     let config = global.config()?;
     output.say("Looking at this computer's network; this takes a few seconds…\n");
-    let findings = tokio::select! {
-        findings = doctor::check(&config) => findings,
+    let checkup = tokio::select! {
+        checkup = doctor::check(&config) => checkup,
         () = interrupt.asked() => return Ok(Ended::Interrupted),
     };
-    for finding in &findings {
+    let event = Event::Checkup {
+        level: checkup.level,
+        summary: &checkup.summary,
+        cause: checkup.cause,
+    };
+    output.tell(event, || light(&checkup));
+    for finding in &checkup.findings {
         let event = Event::Finding {
-            level: level(finding.level),
+            topic: finding.topic,
+            level: finding.level,
             title: &finding.title,
             detail: &finding.detail,
             remedy: finding.remedy.as_deref(),
@@ -34,21 +41,32 @@ pub(crate) async fn run(
     Ok(Ended::Done)
 }
 
-fn level(level: FindingLevel) -> &'static str {
-    match level {
-        FindingLevel::Good => "good",
-        FindingLevel::Notice => "notice",
-        FindingLevel::Bad => "bad",
-    }
+fn style(level: FindingLevel) -> Style {
+    let color = match level {
+        FindingLevel::Good => AnsiColor::Green,
+        FindingLevel::Notice => AnsiColor::Yellow,
+        FindingLevel::Bad => AnsiColor::Red,
+    };
+    Style::new().bold().fg_color(Some(color.into()))
+}
+
+fn light(checkup: &Checkup) -> String {
+    let style = style(checkup.level);
+    let word = match checkup.level {
+        FindingLevel::Good => "Green",
+        FindingLevel::Notice => "Yellow",
+        FindingLevel::Bad => "Red",
+    };
+    format!("{style}{word}{style:#}  {}\n", checkup.summary)
 }
 
 fn text(finding: &Finding) -> String {
-    let (mark, color) = match finding.level {
-        FindingLevel::Good => ("good", AnsiColor::Green),
-        FindingLevel::Notice => ("note", AnsiColor::Yellow),
-        FindingLevel::Bad => ("bad", AnsiColor::Red),
+    let style = style(finding.level);
+    let mark = match finding.level {
+        FindingLevel::Good => "good",
+        FindingLevel::Notice => "note",
+        FindingLevel::Bad => "bad",
     };
-    let style = Style::new().bold().fg_color(Some(color.into()));
     let mut text = format!(
         "{style}{mark:>4}{style:#}  {}\n      {}",
         finding.title, finding.detail

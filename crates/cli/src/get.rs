@@ -26,6 +26,9 @@ use crate::{Ended, only, share};
 /// What is told while the other side still reads its files.
 const PREPARING: &str = "Read over there";
 
+/// Seconds after a connection broke before it is said that it is waited for.
+const LOOKING: u32 = 10;
+
 /// Fetches what `args` names.
 pub(crate) async fn run(
     args: args::Get,
@@ -118,6 +121,8 @@ async fn fetch(
         id,
         decided: false,
         from: None,
+        met: false,
+        waiting: false,
         peers: HashMap::new(),
         counted: false,
         carriers: Vec::new(),
@@ -131,14 +136,17 @@ async fn fetch(
         by_hand::offer_reply(engine, &fetching.id, output).await;
     }
     loop {
-        let given_up = fetching.alone_since.map(|since| since + patience);
+        let given_up = match (fetching.alone_since, patience) {
+            (Some(since), Some(patience)) => Some((since + patience, patience)),
+            _ => None,
+        };
         let event = tokio::select! {
             event = events.next() => event,
             code = typed.code() => {
                 by_hand::take(engine, code, output).await;
                 continue;
             }
-            () = until(given_up) => return Err(fetching.nobody(patience)),
+            patience = run_out(given_up) => return Err(fetching.nobody(patience)),
             () = interrupt.asked() => {
                 output.clear();
                 output.say(fetching.interrupted());
@@ -160,9 +168,13 @@ async fn fetch(
     }
 }
 
-async fn until(deadline: Option<Instant>) {
+/// Waits until patience has run out, and says how long it was.
+async fn run_out(deadline: Option<(Instant, Duration)>) -> Duration {
     match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        Some((deadline, patience)) => {
+            tokio::time::sleep_until(deadline).await;
+            patience
+        }
         None => std::future::pending().await,
     }
 }
@@ -173,8 +185,12 @@ struct Fetching<'a> {
     id: Id,
     /// The offer was accepted or declined.
     decided: bool,
-    /// The name of whoever shares, once met.
+    /// The name of whoever shares, once met, also by an earlier run.
     from: Option<String>,
+    /// Somebody was connected in this run.
+    met: bool,
+    /// It was told that nobody is online.
+    waiting: bool,
     /// How the others were told of last, by device.
     peers: HashMap<String, &'static str>,
     /// It was told what is here already.
@@ -200,6 +216,10 @@ impl Fetching<'_> {
         self.alone(&transfer);
         match &transfer.state {
             TransferState::Connecting { .. } => None,
+            TransferState::Waiting { .. } => {
+                self.wait("starts", output);
+                None
+            }
             TransferState::Preparing {
                 done_bytes,
                 total_bytes,
@@ -242,10 +262,14 @@ impl Fetching<'_> {
                 self.once(output, "Paused.");
                 None
             }
-            TransferState::Stalled { progress, .. } => {
+            TransferState::Stalled {
+                progress, seconds, ..
+            } => {
                 receiving(progress, &transfer.people, output);
                 if transfer.route.is_some() {
                     self.once(output, "Nothing comes at the moment; waiting…");
+                } else if *seconds >= LOOKING {
+                    self.wait("goes on", output);
                 } else {
                     self.once(output, "The connection is gone; trying to get it back…");
                 }
@@ -285,6 +309,7 @@ impl Fetching<'_> {
     fn alone(&mut self, transfer: &TransferView) {
         match &transfer.state {
             TransferState::Connecting { carriers, .. }
+            | TransferState::Waiting { carriers, .. }
             | TransferState::Stalled { carriers, .. }
                 if transfer.route.is_none() =>
             {
@@ -297,6 +322,20 @@ impl Fetching<'_> {
                 self.alone_since.get_or_insert_with(Instant::now);
             }
         }
+    }
+
+    /// Tells once, until somebody is there, that nobody is, and what it then does by itself.
+    fn wait(&mut self, does: &str, output: &Output) {
+        if std::mem::replace(&mut self.waiting, true) {
+            return;
+        }
+        let from = self.from.as_deref();
+        output.tell(Event::Waiting { r#for: from }, || {
+            format!(
+                "Waiting for {}: {does} by itself.",
+                from.unwrap_or("somebody who has it")
+            )
+        });
     }
 
     /// Tells who came and who went.
@@ -321,6 +360,7 @@ impl Fetching<'_> {
                 continue;
             }
             self.peers.insert(device.id.clone(), state);
+            (self.met, self.waiting) = (true, false);
             output.event(Event::Peer {
                 device: &device.id,
                 name: &device.name,
@@ -466,7 +506,7 @@ impl Fetching<'_> {
     fn nobody(&self, patience: Duration) -> Problem {
         let seconds = patience.as_secs();
         match &self.from {
-            Some(from) => Problem::new(
+            Some(from) if self.met => Problem::new(
                 ProblemCode::Unreachable,
                 format!(
                     "The connection to {from} was lost and did not come back within {seconds} s."
@@ -476,12 +516,13 @@ impl Fetching<'_> {
                     false => "Run the same command again when they are back.",
                 },
             ),
-            None => Problem::new(
+            _ => Problem::new(
                 ProblemCode::Unreachable,
                 format!("Nobody answered within {seconds} s. {}", self.tried()),
                 "Check that Passalong is open at the other end, and use the whole link rather \
-                 than the code. Where no way leads there, get --by-hand gives a reply code to \
-                 send to them; passalong doctor says more.",
+                 than the code. With get --wait it starts by itself when somebody is there. \
+                 Where no way leads there, get --by-hand gives a reply code to send to them; \
+                 passalong doctor says more.",
             ),
         }
     }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use passalong_engine::api::{Problem, ProblemCode, Route};
+use passalong_engine::doctor::{FindingLevel, Topic};
 use passalong_engine::size;
 use serde::Serialize;
 
@@ -67,9 +68,18 @@ pub(crate) enum Event<'a> {
     Reply { code: &'a str },
     /// With `--by-hand`: the code to send back to the person who fetches.
     Answer { code: &'a str },
+    /// Nobody who has it is online; it starts by itself. Whom it is waited for, if known.
+    Waiting { r#for: Option<&'a str> },
+    /// What `doctor` came to: one light, one sentence, and what it rests on.
+    Checkup {
+        level: FindingLevel,
+        summary: &'a str,
+        cause: Option<Topic>,
+    },
     /// Something `doctor` found.
     Finding {
-        level: &'a str,
+        topic: Topic,
+        level: FindingLevel,
         title: &'a str,
         detail: &'a str,
         remedy: Option<&'a str>,

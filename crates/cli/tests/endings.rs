@@ -222,3 +222,22 @@ fn a_file_that_went_away_is_told_and_the_rest_arrives() {
     assert!(ben.path("out/Photos/a.txt").exists());
     assert!(!ben.path("out/Photos/b.txt").exists());
 }
+
+#[test]
+fn whoever_waits_is_told_so_and_gets_it_when_somebody_comes() {
+    let (ana, ben) = (Person::new(), Person::new());
+    ana.write("a.txt", b"hello");
+    let (share, link) = ana.share(&["a.txt"]);
+    share.interrupt();
+    assert_eq!(share.finish().code, Some(130));
+    let words = ["--json", "get", "--wait", "--to", "out", &link];
+    let mut get = ben.run(&words);
+    let waiting = get.event("waiting");
+    assert!(waiting["for"].is_null(), "{waiting}");
+    let (_share, again) = ana.share(&["a.txt"]);
+    assert_eq!(again, link);
+    let ended = get.finish();
+    assert_eq!(ended.code, Some(0), "{ended:#?}");
+    assert_eq!(ended.events("waiting").len(), 1, "said once");
+    assert_eq!(fs::read(ben.path("out/a.txt")).expect("a file"), b"hello");
+}

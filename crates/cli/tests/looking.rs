@@ -12,7 +12,14 @@ fn the_doctor_tells_what_was_found_and_what_to_do() {
     let looked = ana.run(&["--json", "doctor"]).finish();
     assert_eq!(looked.code, Some(0), "{looked:#?}");
     let findings = looked.events("finding");
-    assert_eq!(findings.len(), looked.stdout.len());
+    assert_eq!(findings.len() + 1, looked.stdout.len());
+    let checkup = looked.event("checkup");
+    assert_eq!(
+        (&checkup["level"], &checkup["cause"]),
+        (&"notice".into(), &"internet".into())
+    );
+    let summary = checkup["summary"].as_str().expect("a sentence");
+    assert!(summary.contains("same network"), "{summary}");
     let of = |word: &str| {
         let finding = findings.iter().find(|f| {
             let title = f["title"].as_str().expect("a title");
@@ -26,7 +33,21 @@ fn the_doctor_tells_what_was_found_and_what_to_do() {
     for finding in &findings {
         let good = finding["level"] == "good";
         assert_eq!(finding["remedy"].is_null(), good, "{finding}");
+        assert!(finding["topic"].is_string(), "{finding}");
     }
+    let same = looked.event("checkup")["cause"].clone();
+    assert!(
+        findings
+            .iter()
+            .any(|f| f["topic"] == same && !f["remedy"].is_null())
+    );
+
+    let read = ana.run(&["doctor"]).finish();
+    let light = read.stdout.iter().find(|line| line.starts_with("Yellow"));
+    assert!(
+        light.is_some_and(|line| line.contains(summary)),
+        "{read:#?}"
+    );
 }
 
 #[test]

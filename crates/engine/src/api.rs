@@ -335,7 +335,8 @@ pub struct TransferView {
     pub code: String,
     /// The share's name, once known.
     pub name: Option<String>,
-    /// Who it comes from, once met.
+    /// Who it comes from, once met, also in an earlier run: the sharer if they were met,
+    /// else somebody who has it.
     pub from: Option<DeviceView>,
     /// How they are reached, while connected.
     pub route: Option<Route>,
@@ -391,11 +392,20 @@ pub struct Destination {
 )]
 #[ts(export)]
 pub enum TransferState {
-    /// Knocking: nobody has answered yet, or the connection is being made.
+    /// Knocking: nobody has answered yet, or the connection is being made. Becomes
+    /// [`TransferState::Waiting`] when nobody answers for ten seconds.
     Connecting {
         /// What is being tried.
         carriers: Vec<CarrierView>,
-        /// Whole seconds since the knocking began; after 10 the window says more.
+        /// Whole seconds in which nobody was connected.
+        seconds: u32,
+    },
+    /// Nobody who has it is online, as far as can be seen from here. It is searched on,
+    /// also after a restart, and goes on by itself as soon as somebody is there.
+    Waiting {
+        /// What is being tried.
+        carriers: Vec<CarrierView>,
+        /// Whole seconds in which nobody was connected.
         seconds: u32,
     },
     /// Met; the sharer is still reading files.

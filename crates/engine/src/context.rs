@@ -17,6 +17,7 @@ use crate::lan::Lan;
 use crate::lane::Manner;
 use crate::limits::Limits;
 use crate::link::{self, IceServer, LinkSettings};
+use crate::network::Network;
 use crate::post::Post;
 use crate::store::Store;
 use crate::turns::Turns;
@@ -30,6 +31,7 @@ pub(crate) struct Context {
     pub(crate) config: Config,
     pub(crate) limits: Limits,
     pub(crate) turns: Turns,
+    pub(crate) network: Network,
     name: RwLock<DeviceName>,
     settings: RwLock<Settings>,
     lan: RwLock<Option<Arc<Lan>>>,
@@ -48,6 +50,7 @@ impl Context {
         settings: Settings,
     ) -> Self {
         Context {
+            network: Network::start(&config.bind),
             key,
             board: Board::new(),
             post,
@@ -134,13 +137,21 @@ impl Context {
                 _ => {}
             }
         }
+        let context = Arc::clone(self);
+        tokio::spawn(async move { context.resolve_servers().await });
+    }
+
+    /// Looks the names of the servers up anew. Gives whether every one has an address,
+    /// and whether any of them changed.
+    pub(crate) async fn resolve_servers(&self) -> (bool, bool) {
+        let settings = self.settings();
         let stun = self.config.stun.clone().unwrap_or(settings.stun);
         let turn = self.config.turn.clone().unwrap_or(settings.turn);
-        let context = Arc::clone(self);
-        tokio::spawn(async move {
-            let servers = crate::ice::resolve(&stun, &turn).await;
-            context.ice.send_replace(servers);
-        });
+        let servers = crate::ice::resolve(&stun, &turn).await;
+        let all = servers.len() == stun.len() + turn.len();
+        let news = *self.ice.borrow() != servers;
+        self.ice.send_replace(servers);
+        (all, news)
     }
 
     pub(crate) fn lan(&self) -> Option<Arc<Lan>> {

@@ -19,10 +19,11 @@ use crate::api::{
 };
 use crate::config::Config;
 use crate::context::Context;
+use crate::doctor::{self, Checkup};
 use crate::post::Post;
 use crate::problem::size;
 use crate::store::{Store, StoredShare};
-use crate::{share, source, swarm, transfer};
+use crate::{network, share, source, swarm, transfer};
 
 /// How often the totals are added up.
 const TOTALS: Duration = Duration::from_millis(500);
@@ -44,12 +45,14 @@ struct Inner {
     shares: Mutex<HashMap<Id, mpsc::Sender<share::Command>>>,
     transfers: Mutex<HashMap<Id, mpsc::Sender<transfer::Command>>>,
     totals: JoinHandle<()>,
+    network: JoinHandle<()>,
     told: Option<String>,
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
         self.totals.abort();
+        self.network.abort();
     }
 }
 
@@ -104,12 +107,14 @@ impl Engine {
             .map(|stored| (stored.id(), transfer::resume(Arc::clone(&context), stored)))
             .collect();
         let totals = tokio::spawn(add_up(Arc::clone(&context)));
+        let network = tokio::spawn(network::follow(Arc::clone(&context)));
         Ok(Engine {
             inner: Arc::new(Inner {
                 context,
                 shares: Mutex::new(shares),
                 transfers: Mutex::new(transfers),
                 totals,
+                network,
                 told,
             }),
         })
@@ -453,6 +458,19 @@ impl Engine {
         }
         self.board().tell(Event::Settings { settings });
         Ok(())
+    }
+
+    /// The network is another one, as the system says. Noticed by itself within a few
+    /// seconds where addresses changed; whoever learns it earlier, or of more, may say so.
+    pub fn network_changed(&self) {
+        self.context().network.changed();
+    }
+
+    /// Looks whether others can reach this computer, as `passalong doctor` does. Takes a
+    /// few seconds.
+    pub async fn check_connection(&self) -> Checkup {
+        let context = self.context();
+        doctor::examine(&context.config, &context.settings()).await
     }
 
     /// What closing now would cut off, if anything.

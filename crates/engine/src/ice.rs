@@ -42,8 +42,13 @@ pub(crate) async fn resolve(stun: &[String], turn: &[TurnServer]) -> Vec<IceServ
 }
 
 async fn address_of(host: &str) -> Option<SocketAddr> {
+    addresses_of(host).await.first().copied()
+}
+
+/// Where a server is, IPv4 first; nowhere if its name leads to no address in time.
+pub(crate) async fn addresses_of(host: &str) -> Vec<SocketAddr> {
     if let Ok(address) = host.parse() {
-        return Some(address);
+        return vec![address];
     }
     let host = if host
         .rsplit_once(':')
@@ -54,7 +59,10 @@ async fn address_of(host: &str) -> Option<SocketAddr> {
         format!("{host}:{PORT}")
     };
     let lookup = tokio::time::timeout(PATIENCE, tokio::net::lookup_host(host)).await;
-    let mut addresses: Vec<SocketAddr> = lookup.ok()?.ok()?.collect();
+    let mut addresses: Vec<SocketAddr> = match lookup {
+        Ok(Ok(found)) => found.collect(),
+        _ => Vec::new(),
+    };
     addresses.sort_by_key(SocketAddr::is_ipv6);
-    addresses.first().copied()
+    addresses
 }

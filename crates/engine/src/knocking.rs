@@ -19,28 +19,30 @@ use passalong_proto::wire::Message;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
-use crate::api::{Carrier, CarrierState, CarrierView, Problem, ProblemCode};
+use crate::api::{Carrier, CarrierState, CarrierView, Problem};
 use crate::context::Context;
 use crate::dht::Seeking;
 use crate::lan::LanWatch;
-use crate::link::{self, Connecting, LinkError};
+use crate::link::{self, Connecting};
+use crate::pace;
 use crate::peer::{Control, GreetError, Peer, greet};
 use crate::post::Knocker;
 
-/// Pauses between knocks; the last repeats.
-const PAUSES: [Duration; 5] = [
-    Duration::from_millis(250),
-    Duration::from_millis(500),
-    Duration::from_secs(1),
-    Duration::from_secs(2),
-    Duration::from_secs(3),
-];
+/// Pause after a connection that failed.
+const AGAIN: Duration = Duration::from_millis(500);
+/// Pause before the next try where no connection can be made at all.
+const NO_CONNECTION: Duration = Duration::from_secs(5);
 /// Pause between knocks that only bring new candidates.
 const TRICKLE: Duration = Duration::from_millis(700);
 /// A welcome that leads to no connection is forgotten after this long.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The same where the answer came by itself: then it is there at once, or not.
 const WELCOMED: Duration = Duration::from_secs(15);
+/// A connection that nobody answered for this long is made anew: routers forget which
+/// port they gave it.
+const FRESH: Duration = Duration::from_secs(180);
+/// The same while a reply code of it is in somebody's hands.
+const FRESH_BY_PASTE: Duration = Duration::from_secs(1800);
 /// Time to gather candidates before the first knock, where there are servers.
 const GATHER: Duration = Duration::from_millis(150);
 /// Time to gather for a knock that is left in the DHT.
@@ -83,17 +85,8 @@ pub(crate) struct Knocking {
     met: mpsc::Receiver<Met>,
     codes: mpsc::Sender<oneshot::Sender<String>>,
     carriers: watch::Receiver<Vec<CarrierView>>,
-    started: Instant,
     /// Dropped with this, which ends the search.
     _held: oneshot::Sender<()>,
-}
-
-fn no_connection(error: &LinkError) -> Problem {
-    Problem::new(
-        ProblemCode::Unreachable,
-        format!("No connection can be made from here: {error}."),
-        "Check the network settings of this computer and try again.",
-    )
 }
 
 impl Knocking {
@@ -121,19 +114,29 @@ impl Knocking {
         let (met_sender, met) = mpsc::channel(4);
         let (codes, code_requests) = mpsc::channel(4);
         let (carriers_sender, carriers) = watch::channel(Vec::new());
-        let (held, let_go) = oneshot::channel();
+        let (held, mut let_go) = oneshot::channel();
         let context = Arc::clone(context);
         tokio::spawn(async move {
             let addresses = &invite.addresses;
             let same_machine =
                 !addresses.is_empty() && addresses.iter().all(|address| link::is_own(address.ip()));
-            let settings = context.link_settings(same_machine, PATIENCE).await;
-            let connecting = match Connecting::offer(&settings).await {
-                Ok(connecting) => connecting,
-                Err(error) => {
-                    // Whoever waited may have let go.
-                    let _ = met_sender.send(Met::Refused(no_connection(&error))).await;
-                    return;
+            let mut renewals = context.network.renewals();
+            let connecting = loop {
+                let settings = context.link_settings(same_machine, PATIENCE).await;
+                match Connecting::offer(&settings).await {
+                    Ok(connecting) => break connecting,
+                    Err(error) if call.is_some() => {
+                        tracing::debug!(%error, "a member cannot be called");
+                        // Whoever waited may have let go.
+                        let _ = met_sender.send(Met::Failed).await;
+                        return;
+                    }
+                    Err(error) => tracing::warn!(%error, "no connection can be made from here"),
+                }
+                tokio::select! {
+                    _ = renewals.changed() => {}
+                    () = tokio::time::sleep(NO_CONNECTION) => {}
+                    _ = &mut let_go => return,
                 }
             };
             let (lan, dht) = match call {
@@ -155,6 +158,8 @@ impl Knocking {
                 found_in_dht: Vec::new(),
                 session: SessionId(crate::random()),
                 connecting,
+                since: Instant::now(),
+                renewals,
                 sealed: None,
                 left: None,
                 welcome: None,
@@ -170,7 +175,6 @@ impl Knocking {
             met,
             codes,
             carriers,
-            started: Instant::now(),
             _held: held,
         }
     }
@@ -197,11 +201,6 @@ impl Knocking {
     pub(crate) fn carriers(&self) -> Vec<CarrierView> {
         self.carriers.borrow().clone()
     }
-
-    /// Whole seconds since the search began.
-    pub(crate) fn seconds(&self) -> u32 {
-        u32::try_from(self.started.elapsed().as_secs()).unwrap_or(u32::MAX)
-    }
 }
 
 struct Welcome {
@@ -226,6 +225,9 @@ struct Search {
     found_in_dht: Vec<SocketAddr>,
     session: SessionId,
     connecting: Connecting,
+    /// When it was begun.
+    since: Instant,
+    renewals: watch::Receiver<u64>,
     /// The last knock and the offer in it.
     sealed: Option<(Offer, Vec<u8>)>,
     /// The number of the knock that was left in the DHT, and the offer in it.
@@ -257,7 +259,7 @@ impl Search {
                     if self.call.is_some() && self.welcome.is_none() && started.elapsed() > CALL {
                         return self.give_up().await;
                     }
-                    if self.is_out_of_patience() {
+                    if self.is_out_of_patience() || self.is_stale() {
                         if !self.restart().await {
                             return self.give_up().await;
                         }
@@ -265,6 +267,15 @@ impl Search {
                     }
                     self.knock().await;
                     next_knock = Instant::now() + self.pause();
+                }
+                // The candidates in the knock may lead nowhere any more.
+                _ = self.renewals.changed(), if self.call.is_none() && self.welcome.is_none() => {
+                    if !self.restart().await {
+                        return self.give_up().await;
+                    }
+                    state = self.connecting.progress();
+                    self.attempt = 0;
+                    next_knock = Instant::now();
                 }
                 () = changed(&mut self.lan) => {
                     if self.look_around() {
@@ -298,7 +309,7 @@ impl Search {
                             return self.give_up().await;
                         }
                         state = self.connecting.progress();
-                        next_knock = Instant::now() + PAUSES[1];
+                        next_knock = Instant::now() + AGAIN;
                     }
                 }
                 _ = &mut let_go => {
@@ -382,7 +393,7 @@ impl Search {
         if self.welcome.is_some() {
             TRICKLE
         } else {
-            PAUSES[self.attempt.saturating_sub(1).min(PAUSES.len() - 1)]
+            pace::pause(self.attempt)
         }
     }
 
@@ -565,6 +576,12 @@ impl Search {
         })
     }
 
+    /// Whether the connection has waited for so long that it would hardly come up.
+    fn is_stale(&self) -> bool {
+        let fresh = if self.pinned { FRESH_BY_PASTE } else { FRESH };
+        self.call.is_none() && self.welcome.is_none() && self.since.elapsed() > fresh
+    }
+
     /// Begins again with a new connection; `false` if none can be built.
     async fn restart(&mut self) -> bool {
         if self.call.is_some() {
@@ -578,12 +595,15 @@ impl Search {
                     .close()
                     .await;
                 self.session = SessionId(crate::random());
+                self.since = Instant::now();
                 self.sealed = None;
                 self.left = None;
-                self.welcome = None;
-                self.pinned = false;
-                self.attempt = 0;
                 self.begun = Instant::now();
+                self.pinned = false;
+                if self.welcome.take().is_some() {
+                    // They are there: quickly, then.
+                    self.attempt = 0;
+                }
                 self.connecting.gathered(GATHER).await;
                 self.show();
                 true

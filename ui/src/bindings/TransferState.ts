@@ -12,7 +12,15 @@ export type TransferState = { "type": "connecting",
  */
 carriers: Array<CarrierView>, 
 /**
- * Whole seconds since the knocking began; after 10 the window says more.
+ * Whole seconds in which nobody was connected.
+ */
+seconds: number, } | { "type": "waiting", 
+/**
+ * What is being tried.
+ */
+carriers: Array<CarrierView>, 
+/**
+ * Whole seconds in which nobody was connected.
  */
 seconds: number, } | { "type": "preparing", 
 /**

@@ -25,7 +25,8 @@ code: string,
  */
 name: string | null, 
 /**
- * Who it comes from, once met.
+ * Who it comes from, once met, also in an earlier run: the sharer if they were met,
+ * else somebody who has it.
  */
 from: DeviceView | null, 
 /**

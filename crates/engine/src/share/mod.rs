@@ -272,7 +272,7 @@ impl Share {
 
     fn keep_people(&self) {
         let known = self.swarm.memorable();
-        keep_people(&self.context.store, &self.view.id, known);
+        keep_people(&self.context.store, &self.view.id, known, None);
     }
 
     fn cancel_preparing(&mut self) {

@@ -30,7 +30,7 @@ pub(crate) use self::downloads::{DownloadState, StoredDownload};
 pub(crate) use self::files::StoredFile;
 #[cfg(test)]
 pub(crate) use self::people::StoredPerson;
-pub(crate) use self::people::{keep_people, remembered};
+pub(crate) use self::people::{came_from, keep_people, remembered};
 pub(crate) use self::shares::StoredShare;
 use crate::api::{Problem, Settings};
 

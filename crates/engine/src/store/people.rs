@@ -9,7 +9,7 @@ use rusqlite::{Row, params};
 
 use super::Store;
 use super::columns::{integer, unsigned};
-use crate::api::Problem;
+use crate::api::{DeviceView, Problem};
 use crate::engine::unix_millis;
 
 /// People remembered for one share: those met last.
@@ -26,13 +26,15 @@ pub(crate) struct StoredPerson {
     pub(crate) met_at: u64,
     /// Where they took knocks, best first; eight at most are kept.
     pub(crate) addresses: Vec<SocketAddr>,
+    /// Whether they showed that the share is theirs.
+    pub(crate) sharer: bool,
 }
 
 impl Store {
     /// The people of a share, those met last first.
     pub(crate) fn people(&self, id: &str) -> Result<Vec<StoredPerson>, Problem> {
         self.rows(
-            "SELECT device, name, met_at, addresses FROM person
+            "SELECT device, name, met_at, addresses, sharer FROM person
              WHERE share = ?1 ORDER BY met_at DESC, device LIMIT ?2",
             params![id, MAX_PEOPLE],
             parse_person,
@@ -44,8 +46,11 @@ impl Store {
     pub(crate) fn remember_people(&self, id: &str, people: &[StoredPerson]) -> Result<(), Problem> {
         self.change(|connection| {
             let mut insert = connection.prepare_cached(
-                "INSERT OR REPLACE INTO person (share, device, name, addresses, met_at)
-                 VALUES (?1, ?2, ?3, ?4, ?5)",
+                "INSERT INTO person (share, device, name, addresses, met_at, sharer)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+                 ON CONFLICT (share, device) DO UPDATE SET name = excluded.name,
+                 addresses = excluded.addresses, met_at = excluded.met_at,
+                 sharer = max(sharer, excluded.sharer)",
             )?;
             for person in people {
                 let addresses: Vec<String> = person
@@ -60,6 +65,7 @@ impl Store {
                     person.name.as_str(),
                     addresses.join(","),
                     integer(person.met_at),
+                    person.sharer,
                 ])?;
             }
             connection
@@ -85,15 +91,21 @@ fn parse_person(row: &Row<'_>) -> Option<StoredPerson> {
             .take(MAX_ADDRESSES)
             .map(|address| address.parse().ok())
             .collect::<Option<_>>()?,
+        sharer: row.get(4).ok()?,
     })
 }
 
 /// A member of a share as its swarm knows them: device, name, where they take knocks.
 pub(crate) type Acquaintance = (DeviceId, DeviceName, Vec<SocketAddr>);
 
-/// Remembers whom a share's swarm knows now. What cannot be kept is only missed after
-/// the next start.
-pub(crate) fn keep_people(store: &Store, id: &str, known: Vec<Acquaintance>) {
+/// Remembers whom a share's swarm knows now, and who of them made the share if that is
+/// known. What cannot be kept is only missed after the next start.
+pub(crate) fn keep_people(
+    store: &Store,
+    id: &str,
+    known: Vec<Acquaintance>,
+    sharer: Option<DeviceId>,
+) {
     let met_at = unix_millis();
     let people: Vec<StoredPerson> = known
         .into_iter()
@@ -102,6 +114,7 @@ pub(crate) fn keep_people(store: &Store, id: &str, known: Vec<Acquaintance>) {
             name,
             met_at,
             addresses,
+            sharer: sharer == Some(device),
         })
         .collect();
     if !people.is_empty()
@@ -109,6 +122,18 @@ pub(crate) fn keep_people(store: &Store, id: &str, known: Vec<Acquaintance>) {
     {
         tracing::warn!(problem.message, "people could not be kept");
     }
+}
+
+/// Whom a share came from in an earlier run: who made it if they were met, else whoever
+/// was met last.
+pub(crate) fn came_from(store: &Store, id: &str) -> Option<DeviceView> {
+    let people = store.people(id).unwrap_or_default();
+    let sharer = people.iter().find(|person| person.sharer);
+    let person = sharer.or(people.first())?;
+    Some(DeviceView {
+        id: person.device.short(),
+        name: person.name.as_str().to_owned(),
+    })
 }
 
 /// Whoever is remembered of a share, as its swarm takes them; nobody if that

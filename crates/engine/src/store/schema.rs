@@ -99,6 +99,9 @@ pub(super) const MIGRATIONS: &[&str] = &[
         PRIMARY KEY (download, first, signature)
     ) STRICT;
 ",
+    "
+    ALTER TABLE person ADD COLUMN sharer INTEGER NOT NULL DEFAULT 0;
+",
 ];
 
 /// Why a database is not used.

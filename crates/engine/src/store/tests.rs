@@ -134,6 +134,7 @@ fn person(seed: u8) -> StoredPerson {
             "192.0.2.1:4000".parse().unwrap(),
             "[2001:db8::1]:5".parse().unwrap(),
         ],
+        sharer: false,
     }
 }
 
@@ -334,6 +335,31 @@ fn the_people_met_last_are_remembered_and_no_more_than_64() {
     let known = store.people("abc").unwrap();
     assert_eq!((known.len(), &known[0]), (64, &again));
     assert!(store.people("other").unwrap().is_empty());
+}
+
+#[test]
+fn who_made_a_share_is_remembered_over_who_was_met_last() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    assert_eq!(came_from(&store, "abc"), None);
+    let id = |seed: u8| Some(DeviceId([seed; 32]).short());
+    let from = || came_from(&store, "abc").map(|from| from.id);
+    store
+        .remember_people("abc", &[person(1), person(2)])
+        .unwrap();
+    assert_eq!(from(), id(2));
+    let maker = StoredPerson {
+        sharer: true,
+        ..person(1)
+    };
+    store.remember_people("abc", &[maker]).unwrap();
+    assert_eq!(from(), id(1));
+    // Met again before they showed it anew.
+    store
+        .remember_people("abc", &[person(1), person(3)])
+        .unwrap();
+    assert_eq!(from(), id(1));
+    assert_eq!(came_from(&store, "other"), None);
 }
 
 #[test]

@@ -359,6 +359,12 @@ impl Swarm {
             .collect()
     }
 
+    /// The one of the linked members who showed that the share is theirs.
+    pub(crate) fn sharer(&self) -> Option<DeviceId> {
+        let is_sharer = |link: &&Link| link.made.as_ref().is_some_and(|made| made.sharer);
+        self.links.values().find(is_sharer).map(|link| link.device)
+    }
+
     /// A code that a person can send back by any means.
     pub(crate) fn reply_code(&self) -> Option<impl Future<Output = Option<String>> + use<>> {
         self.search.as_ref().map(Knocking::reply_code)
@@ -384,11 +390,6 @@ impl Swarm {
             .as_ref()
             .map(Knocking::carriers)
             .unwrap_or_default()
-    }
-
-    /// Whole seconds since the running search began.
-    pub(crate) fn searching_for(&self) -> u32 {
-        self.search.as_ref().map_or(0, Knocking::seconds)
     }
 
     pub(crate) fn is_linked(&self) -> bool {

@@ -23,7 +23,10 @@ impl Transfer {
                 }
             }
             Happening::Met(device) => {
-                self.view.from.get_or_insert(device);
+                if self.view.from.is_none() {
+                    self.view.from = Some(device);
+                    self.keep_people();
+                }
                 self.ticked();
             }
             Happening::Fetched(event) => self.fetched(event),

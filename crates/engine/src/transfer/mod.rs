@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! Connecting -> Preparing -> Offered --accept--> Checking -> Receiving -> Done
-//!     nobody linked, or nothing comes: Stalled; by the person: Paused
+//!     nobody answers: Waiting; nobody linked, or nothing comes: Stalled;
+//!     by the person: Paused
 //!     Declined, Cancelled, Failed: until "Try again" or the row is removed
 //! ```
 //!
@@ -28,19 +29,21 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::api::{
-    CopiesView, Destination, EntryView, Problem, Progress, Safety, Selection, TransferState,
-    TransferView,
+    CarrierState, CarrierView, CopiesView, Destination, EntryView, Problem, Progress, Safety,
+    Selection, TransferState, TransferView,
 };
 use crate::context::Context;
 use crate::sink::{self, Done, Job};
 use crate::source::Shelf;
-use crate::store::StoredDownload;
+use crate::store::{StoredDownload, came_from};
 use crate::swarm::Swarm;
 
 /// How often rates and waiting times are looked at.
 const TICK: Duration = Duration::from_millis(250);
 /// A transfer that gets nothing for this long has stalled.
 const STALL: Duration = Duration::from_secs(3);
+/// A search that nobody answers for this long has become a wait.
+const LOOKING: Duration = Duration::from_secs(10);
 /// Files that went wrong, remembered by name.
 const MAX_PROBLEMS: usize = 100;
 
@@ -125,6 +128,8 @@ struct Transfer {
     /// Done in an earlier run: the disk only looks whether it is all still here.
     was_done: bool,
     last_change: Instant,
+    /// Since when nobody is linked.
+    alone_since: Instant,
     first_file: Option<PathBuf>,
     preparing: Option<(u64, u64)>,
     people_kept: Instant,
@@ -141,7 +146,7 @@ impl Transfer {
             id: invite.secret.id(),
             code: invite.code(),
             name: None,
-            from: None,
+            from: came_from(&context.store, &invite.secret.id()),
             route: None,
             files: 0,
             bytes: 0,
@@ -185,6 +190,7 @@ impl Transfer {
             finished_at: None,
             was_done: false,
             last_change: Instant::now(),
+            alone_since: Instant::now(),
             first_file: None,
             preparing: None,
             people_kept: Instant::now(),
@@ -279,10 +285,18 @@ impl Transfer {
         self.view.safety = self.swarm.safety().clone();
         self.view.route = self.swarm.route();
         self.view.one_person = self.swarm.is_for_one_person();
+        let from = self.view.from.clone();
         if let Some(sharer) = self.view.people.iter().find(|person| person.sharer) {
             self.view.from = Some(sharer.device.clone());
         }
-        self.keep_people_sometimes();
+        if self.swarm.is_linked() {
+            self.alone_since = Instant::now();
+        }
+        if self.view.from == from {
+            self.keep_people_sometimes();
+        } else {
+            self.keep_people();
+        }
         if !self.is_over() {
             self.show_state();
         }
@@ -322,10 +336,16 @@ impl Transfer {
                     total_bytes,
                 }
             }
-            _ => TransferState::Connecting {
-                carriers: self.swarm.carriers(),
-                seconds: self.swarm.searching_for(),
-            },
+            _ => {
+                let carriers = self.swarm.carriers();
+                let answered = |view: &CarrierView| view.state == CarrierState::Answered;
+                let seconds = seconds(self.alone_since);
+                if self.alone_since.elapsed() < LOOKING || carriers.iter().any(answered) {
+                    TransferState::Connecting { carriers, seconds }
+                } else {
+                    TransferState::Waiting { carriers, seconds }
+                }
+            }
         };
     }
 

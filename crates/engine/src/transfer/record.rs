@@ -121,7 +121,12 @@ impl Transfer {
 
     pub(super) fn keep_people(&self) {
         let known = self.swarm.memorable();
-        keep_people(&self.context.store, &self.view.id, known);
+        keep_people(
+            &self.context.store,
+            &self.view.id,
+            known,
+            self.swarm.sharer(),
+        );
     }
 
     /// Goes on where the last run was.

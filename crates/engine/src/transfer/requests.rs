@@ -305,6 +305,7 @@ impl Transfer {
         self.view.stopped = false;
         self.finishing = false;
         self.view.problems.clear();
+        self.alone_since = Instant::now();
         self.set(TransferState::Connecting {
             carriers: Vec::new(),
             seconds: 0,
