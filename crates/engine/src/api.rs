@@ -51,6 +51,8 @@ pub struct Settings {
     pub lan: bool,
     /// Meet people in the Mainline DHT.
     pub dht: bool,
+    /// Ask the router to open a port (UPnP, PCP, NAT-PMP).
+    pub port_mapping: bool,
     /// STUN servers as `stun:host:port`.
     pub stun: Vec<String>,
     /// TURN servers.
@@ -79,6 +81,7 @@ impl Default for Settings {
             download_dir: None,
             lan: true,
             dht: true,
+            port_mapping: true,
             stun: [
                 "stun:stun.cloudflare.com:3478",
                 "stun:stun.l.google.com:19302",

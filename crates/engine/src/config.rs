@@ -22,6 +22,8 @@ pub struct Config {
     /// Knock at addresses that are found in the DHT. Without it the mailboxes there
     /// have to do.
     pub dht_addresses: bool,
+    /// Whether to ask the router to open the port of knocks.
+    pub port_mapping: Option<bool>,
     /// STUN servers instead of those in the settings.
     pub stun: Option<Vec<String>>,
     /// TURN servers instead of those in the settings.
@@ -55,6 +57,7 @@ impl Config {
             dht: None,
             dht_bootstrap: None,
             dht_addresses: true,
+            port_mapping: None,
             stun: None,
             turn: None,
             quic: true,

@@ -1,6 +1,6 @@
 //! What every task of an engine shares: identity, settings, sockets, records.
 
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -18,6 +18,7 @@ use crate::lane::Manner;
 use crate::limits::Limits;
 use crate::link::{self, IceServer, LinkSettings};
 use crate::network::Network;
+use crate::portmap::OpenPort;
 use crate::post::Post;
 use crate::store::Store;
 use crate::turns::Turns;
@@ -36,6 +37,7 @@ pub(crate) struct Context {
     settings: RwLock<Settings>,
     lan: RwLock<Option<Arc<Lan>>>,
     dht: RwLock<Option<Arc<Dht>>>,
+    open_port: RwLock<Option<OpenPort>>,
     ice: watch::Sender<Vec<IceServer>>,
     manner: watch::Sender<Manner>,
 }
@@ -62,6 +64,7 @@ impl Context {
             settings: RwLock::new(settings),
             lan: RwLock::new(None),
             dht: RwLock::new(None),
+            open_port: RwLock::new(None),
             ice: watch::channel(Vec::new()).0,
             manner: watch::channel(Manner::Fast).0,
         }
@@ -137,8 +140,40 @@ impl Context {
                 _ => {}
             }
         }
+        let wanted = self.config.port_mapping.unwrap_or(settings.port_mapping);
+        {
+            let mut open = self
+                .open_port
+                .write()
+                .unwrap_or_else(PoisonError::into_inner);
+            match (&*open, wanted) {
+                (None, true) => *open = OpenPort::ask(&self.config.bind, self.post.port()),
+                (Some(_), false) => *open = None,
+                _ => {}
+            }
+        }
         let context = Arc::clone(self);
         tokio::spawn(async move { context.resolve_servers().await });
+    }
+
+    /// Asks the router of another network to open the port of knocks, too.
+    pub(crate) fn open_port_again(&self) {
+        let open = self
+            .open_port
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(open) = &*open {
+            open.again();
+        }
+    }
+
+    /// Where this device can be knocked at, best first: what a link carries.
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+        let open = self
+            .open_port
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        self.post.addresses(open.as_ref().and_then(OpenPort::address))
     }
 
     /// Looks the names of the servers up anew. Gives whether every one has an address,

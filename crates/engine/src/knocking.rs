@@ -486,7 +486,7 @@ impl Search {
             device: self.context.device(),
             name: self.context.name(),
             offer,
-            call_back: self.context.post.addresses(),
+            call_back: self.context.addresses(),
         }
     }
 

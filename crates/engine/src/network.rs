@@ -80,6 +80,9 @@ pub(crate) async fn follow(context: Arc<Context>) {
             () = tokio::time::sleep(pause), if !complete => false,
         };
         let (all, news) = context.resolve_servers().await;
+        if changed {
+            context.open_port_again();
+        }
         pause = if changed {
             first
         } else {

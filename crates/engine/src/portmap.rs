@@ -1,16 +1,89 @@
 //! The router's own way of opening a port: UPnP IGD, PCP (RFC 6887) and NAT-PMP
 //! (RFC 6886).
 //!
-//! The only module that knows `portmapper`. It finds out which of them the gateway
-//! speaks and opens nothing. A gateway is a stranger, too: one that answers nonsense or
-//! never counts as one that offers nothing, after [`PATIENCE`] at the latest.
+//! The only module that knows `portmapper`. It keeps the port of knocks open at the
+//! gateway ([`OpenPort`]), and finds out what the gateway speaks without opening anything
+//! ([`probe`]). A gateway is a stranger, too: one that answers nonsense or never counts as
+//! one that offers nothing, after [`PATIENCE`] at the latest.
 
+use std::net::{IpAddr, SocketAddr, SocketAddrV4};
+use std::num::NonZeroU16;
 use std::time::Duration;
 
 use portmapper::{Client, Config, ProbeError};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
 
 /// When a gateway is taken for silent.
 const PATIENCE: Duration = Duration::from_secs(4);
+/// How long a gateway may take to close a port.
+const CLOSING: Duration = Duration::from_secs(2);
+
+/// A UDP port of this computer, asked for at the gateway and kept open for as long as
+/// this lives.
+pub(crate) struct OpenPort {
+    client: Client,
+    outside: watch::Receiver<Option<SocketAddrV4>>,
+}
+
+impl OpenPort {
+    /// Asks for `port` in the background, and again before the gateway forgets it.
+    /// `None` where no router can be on the way: an engine that is bound to nothing but
+    /// this computer, or to IPv6.
+    pub(crate) fn ask(bind: &[IpAddr], port: u16) -> Option<OpenPort> {
+        let reachable = |ip: &IpAddr| ip.is_ipv4() && !ip.is_loopback();
+        if !bind.is_empty() && !bind.iter().any(reachable) {
+            return None;
+        }
+        let port = NonZeroU16::new(port)?;
+        let client = Client::new(Config::default());
+        client.update_local_port(port);
+        client.procure_mapping();
+        Some(OpenPort {
+            outside: client.watch_external_address(),
+            client,
+        })
+    }
+
+    /// Asks again: the network is another one.
+    pub(crate) fn again(&self) {
+        self.client.procure_mapping();
+    }
+
+    /// Where the gateway says that the port is reached from outside.
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
+        let outside = *self.outside.borrow();
+        outside.filter(is_credible).map(SocketAddr::V4)
+    }
+}
+
+impl Drop for OpenPort {
+    /// The gateway is told to close the port, where the program goes on for that long;
+    /// else it forgets it by itself.
+    fn drop(&mut self) {
+        let (client, mut outside) = (self.client.clone(), self.outside.clone());
+        client.deactivate();
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(async move {
+                let closed = outside.wait_for(Option::is_none);
+                // A gateway that does not answer closes it in its own time.
+                let _ = tokio::time::timeout(CLOSING, closed).await;
+                drop(client);
+            });
+        }
+    }
+}
+
+/// Whether an address can be one that others reach.
+fn is_credible(address: &SocketAddrV4) -> bool {
+    let ip = address.ip();
+    let nobodys = ip.is_unspecified()
+        || ip.is_loopback()
+        || ip.is_multicast()
+        || ip.is_broadcast()
+        || ip.is_link_local();
+    !nobodys && address.port() != 0
+}
 
 /// What the gateway offers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,6 +137,31 @@ mod tests {
         let begun = tokio::time::Instant::now();
         assert_eq!(judged(std::future::pending()).await, Gateway::OffersNothing);
         assert_eq!(begun.elapsed(), PATIENCE);
+    }
+
+    #[test]
+    fn an_address_that_nobody_can_have_is_not_believed() {
+        let credible = |text: &str| is_credible(&text.parse().expect("an address"));
+        assert!(credible("203.0.113.5:4000"));
+        assert!(credible("10.64.0.2:4000"), "behind a second router");
+        for nonsense in [
+            "0.0.0.0:4000",
+            "127.0.0.1:4000",
+            "224.0.0.1:4000",
+            "255.255.255.255:4000",
+            "169.254.1.1:4000",
+            "203.0.113.5:0",
+        ] {
+            assert!(!credible(nonsense), "{nonsense}");
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_is_asked_for_where_no_router_is_on_the_way() {
+        let bound = |ip: &str| OpenPort::ask(&[ip.parse().expect("an address")], 4000);
+        assert!(bound("127.0.0.1").is_none());
+        assert!(bound("::1").is_none());
+        assert!(OpenPort::ask(&[], 0).is_none());
     }
 
     #[tokio::test]

@@ -123,8 +123,9 @@ impl Post {
             .map_or(0, |a| a.port())
     }
 
-    /// Where this device can be knocked at, best first: what a link carries.
-    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+    /// Where this device can be knocked at, best first, with where a router says that
+    /// its port is reached from `outside`.
+    pub(crate) fn addresses(&self, outside: Option<SocketAddr>) -> Vec<SocketAddr> {
         let mut addresses: Vec<SocketAddr> = link::local_addresses(&self.bind)
             .into_iter()
             .filter_map(|ip| {
@@ -133,7 +134,9 @@ impl Post {
             })
             .collect();
         addresses.sort_by_key(SocketAddr::is_ipv6);
-        addresses.truncate(LINK_ADDRESSES);
+        addresses.retain(|address| Some(*address) != outside);
+        addresses.truncate(LINK_ADDRESSES - usize::from(outside.is_some()));
+        addresses.extend(outside);
         addresses
     }
 

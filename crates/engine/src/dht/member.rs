@@ -178,7 +178,7 @@ impl Meeting {
         if self.context.config.relay_only {
             return Vec::new();
         }
-        self.context.post.addresses()
+        self.context.addresses()
     }
 
     fn brought(&mut self, brought: Brought) {

@@ -57,7 +57,7 @@ pub(crate) enum Command {
 pub(crate) fn start(context: Arc<Context>, stored: StoredShare) -> mpsc::Sender<Command> {
     let (sender, commands) = mpsc::channel(16);
     let secret = stored.key.secret();
-    let invite = Invite::new(secret, context.post.addresses());
+    let invite = Invite::new(secret, context.addresses());
     let mut swarm = Swarm::new(
         Arc::clone(&context),
         Invite::new(secret, []),

@@ -43,7 +43,7 @@ impl Swarm {
             self.context.name(),
             own.count(),
             own.is_full() || self.complete,
-            self.context.post.addresses(),
+            self.context.addresses(),
         );
         let mut elsewhere = vec![0u8; pieces.count() as usize];
         let mut complete = Vec::new();

@@ -713,7 +713,7 @@ impl Swarm {
 
     /// The invite with this device's addresses first, then those of others.
     pub(crate) fn link(&self) -> String {
-        let own = self.context.post.addresses();
+        let own = self.context.addresses();
         let others = self.invite.addresses.iter().copied();
         Invite::new(self.invite.secret, own.into_iter().chain(others)).link()
     }
