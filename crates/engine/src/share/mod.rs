@@ -350,7 +350,9 @@ impl Share {
         } = listed;
         self.view.skipped = skipped.named;
         self.view.skipped_total = skipped.total;
+        // Before it is offered, the list may be here from a member that was quicker.
         let before = self.swarm.fetch().signed();
+        let before = before.filter(|_| self.manifest.is_some());
         let same = before.is_some_and(|before| before.bytes == signed.bytes);
         if same && !std::mem::take(&mut self.lost) {
             return;
