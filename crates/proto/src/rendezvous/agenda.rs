@@ -63,6 +63,8 @@ pub enum Outcome {
 struct Due {
     /// `None` while it is under way.
     at: Option<Duration>,
+    /// When it was begun last.
+    begun: Duration,
     /// It is to be done at once after what is under way.
     again: bool,
     /// Failures in a row.
@@ -73,6 +75,7 @@ impl Due {
     fn at(at: Duration) -> Due {
         Due {
             at: Some(at),
+            begun: Duration::ZERO,
             again: false,
             failures: 0,
         }
@@ -97,13 +100,17 @@ impl Due {
         // A tenth up or down, so that many do not fall into step.
         let tenth = pause.as_millis() as usize / 10;
         let jitter = Duration::from_millis(dice.below(2 * tenth + 1) as u64);
-        self.at = Some((now + pause + jitter).saturating_sub(pause / 10));
+        // Pauses count from one beginning to the next, but for the time that a slow
+        // errand leaves.
+        let from = self.begun.max(now.saturating_sub(pause / 2));
+        self.at = Some((from + pause + jitter).saturating_sub(pause / 10));
     }
 
     fn take(&mut self, now: Duration) -> bool {
         let due = self.at.is_some_and(|at| at <= now);
         if due {
             self.at = None;
+            self.begun = now;
         }
         due
     }
