@@ -6,8 +6,8 @@
 //! ```
 //!
 //! Each try is two new people; the time counts from opening the code to the list
-//! being on the screen. Ten pairs share a DHT, of which `LOST` nodes vanish after
-//! the files were offered.
+//! being on the screen. Some pairs share a DHT, of which `LOST` nodes vanish after
+//! the files were offered; they begin one after the other.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,7 +18,9 @@ use passalong_tests::dht::Internet;
 use tokio::task::JoinSet;
 
 /// Pairs that share a DHT.
-const PAIRS: usize = 10;
+const PAIRS: usize = 25;
+/// Between two pairs: codes are opened anywhere between two looks into the mailboxes.
+const PAUSE: Duration = Duration::from_millis(1700);
 
 #[tokio::main]
 async fn main() {
@@ -54,8 +56,10 @@ async fn meet(pairs: usize, nodes: usize, lost: usize, hidden: bool) -> Vec<Dura
     for _ in 0..pairs {
         let ana = person(&internet, "Ana", hidden).await;
         let share = ana.share(&[ana.write("a.txt", b"hello")]).await;
-        internet.announced(&share.code).await;
         sharers.push((ana, share.code));
+    }
+    for (_, code) in &sharers {
+        internet.announced(code).await;
     }
     internet.lose(lost);
     let internet = Arc::new(internet);
@@ -63,8 +67,7 @@ async fn meet(pairs: usize, nodes: usize, lost: usize, hidden: bool) -> Vec<Dura
     for (number, (ana, code)) in sharers.into_iter().enumerate() {
         let internet = Arc::clone(&internet);
         meetings.spawn(async move {
-            // So that codes are opened anywhere between two looks into the mailboxes.
-            tokio::time::sleep(Duration::from_millis(number as u64 * 1700)).await;
+            tokio::time::sleep(PAUSE * number as u32).await;
             let ben = person(&internet, "Ben", hidden).await;
             let opened = Instant::now();
             let id = ben.open(&code).await.expect("an invite");

@@ -347,6 +347,10 @@ impl Search {
 
     async fn knock(&mut self) {
         self.attempt += 1;
+        if self.places.dht().is_some() && self.context.dht().is_none() {
+            self.places.leave_dht();
+            self.show();
+        }
         if !self.seal() {
             return;
         }

@@ -128,7 +128,10 @@ struct Meeting {
 impl Meeting {
     async fn run(mut self, mut written: mpsc::Receiver<Mail>) {
         loop {
-            self.lease.inside().await;
+            if !self.lease.is_inside() {
+                self.lease.inside().await;
+                self.agenda.online(self.began.elapsed());
+            }
             while let Some(errand) = self.agenda.next(self.began.elapsed()) {
                 self.begin(errand);
             }

@@ -157,6 +157,10 @@ impl Lease {
         }
     }
 
+    fn is_inside(&self) -> bool {
+        matches!(*self.0.reach.borrow(), Reach::Inside(_))
+    }
+
     fn reach(&self) -> watch::Receiver<Reach> {
         self.0.reach.clone()
     }

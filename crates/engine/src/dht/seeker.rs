@@ -145,7 +145,10 @@ struct Search {
 impl Search {
     async fn run(mut self) {
         loop {
-            self.lease.inside().await;
+            if !self.lease.is_inside() {
+                self.lease.inside().await;
+                self.agenda.online(self.began.elapsed());
+            }
             while let Some(errand) = self.agenda.next(self.began.elapsed()) {
                 self.begin(errand);
             }

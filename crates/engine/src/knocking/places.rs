@@ -101,6 +101,12 @@ impl Places {
         self.near.iter().chain(in_dht)
     }
 
+    /// Looks in the DHT no longer.
+    pub(super) fn leave_dht(&mut self) {
+        self.dht = None;
+        self.in_dht.clear();
+    }
+
     /// Whether the local network is searched.
     pub(super) fn has_lan(&self) -> bool {
         self.lan.is_some()

@@ -115,6 +115,12 @@ impl Due {
         due
     }
 
+    /// Due at once, whatever failed before.
+    fn renew(&mut self, now: Duration) {
+        self.failures = 0;
+        self.hasten(now);
+    }
+
     /// Due at once, or after what is under way, unless failures say otherwise.
     fn hasten(&mut self, now: Duration) {
         match &mut self.at {
@@ -172,8 +178,15 @@ impl MemberAgenda {
         (self.links, self.room) = (links, room);
     }
 
-    /// Something happened that others may come after: files were offered, the
-    /// network came back, addresses changed.
+    /// The DHT can be reached again.
+    pub fn online(&mut self, now: Duration) {
+        self.announce.renew(now);
+        self.collect.renew(now);
+        self.stirred = now;
+    }
+
+    /// Something happened that others may come after: files were offered, addresses
+    /// changed.
     pub fn renewed(&mut self, now: Duration) {
         self.announce.hasten(now);
         self.stir(now);
@@ -274,6 +287,16 @@ impl SeekerAgenda {
             hopes: HOPES,
             dice: Dice::new(seed),
         }
+    }
+
+    /// The DHT can be reached again.
+    pub fn online(&mut self, now: Duration) {
+        self.look_around.renew(now);
+        self.check.renew(now);
+        if self.deliver.at != Some(Duration::MAX) {
+            self.deliver.renew(now);
+        }
+        self.began = now;
     }
 
     /// There is a knock to deliver, the first or another one.
