@@ -7,6 +7,7 @@ fn main() -> ExitCode {
     let commands = tauri_build::AppManifest::new().commands(&[
         "accept",
         "cancel",
+        "check_connection",
         "choose_destination",
         "choose_download_folder",
         "choose_files",

@@ -7,6 +7,7 @@ use passalong_engine::Engine;
 use passalong_engine::api::{
     Audience, EntryView, HistoryEntry, Id, Opened, Problem, Selection, Settings, Snapshot,
 };
+use passalong_engine::doctor::Checkup;
 use qrcode::QrCode;
 use qrcode::render::svg;
 use tauri::async_runtime::spawn_blocking;
@@ -207,6 +208,12 @@ pub(crate) async fn show_in_folder(engine: State<'_, Engine>, id: Id) -> Result<
 #[tauri::command]
 pub(crate) async fn reply_code(engine: State<'_, Engine>, id: Id) -> Result<String, Problem> {
     engine.reply_code(&id).await
+}
+
+/// Looks whether others can reach this computer.
+#[tauri::command]
+pub(crate) async fn check_connection(engine: State<'_, Engine>) -> Result<Checkup, Problem> {
+    Ok(engine.check_connection().await)
 }
 
 #[tauri::command]

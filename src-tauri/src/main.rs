@@ -92,6 +92,7 @@ fn run(args: Args) -> tauri::Result<()> {
         .invoke_handler(tauri::generate_handler![
             commands::accept,
             commands::cancel,
+            commands::check_connection,
             commands::choose_destination,
             commands::choose_download_folder,
             commands::choose_files,

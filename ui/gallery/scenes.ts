@@ -7,14 +7,11 @@ import type { TransferView } from "../src/bindings/TransferView";
 import { pictureScenes } from "./picture-scenes";
 import { qrPicture } from "./qr-picture";
 import type { Scene } from "./staged-bridge";
-import { ana, ben, byPaste, cleo, dan, lists, manyEntries, person, progress, settings, share, snapshot, START, transfer, trying, unknown } from "./staged-views";
+import { longCode, waitingScenes } from "./waiting-scenes";
+import { ana, ben, cleo, dan, lists, manyEntries, person, progress, settings, share, snapshot, START, transfer, trying, unknown } from "./staged-views";
 
 const GB = 1e9;
 const MB = 1e6;
-
-const longCode =
-  "passalong-reply:1:AG4TQ7ZK0W8XV5N2M3PHRD6CBYJ9E1FSKTQ7ZK0W8XV5N2M3PHRD6CBYJ9E1FSAG4TQ7ZK0W8XV5N2M3PHRD6CBYJ9E1F" +
-  "SKTQ7ZK0W8XV5N2M3PHRD6CBYJ9E1FSAG4TQ7ZK0W8XV5N2M3PHRD6CBYJ9E1FSKTQ7ZK0W8XV5N2M3PHRD6CBYJ9E1FS";
 
 function one(state: TransferState, part: Partial<TransferView> = {}): Scene {
   return { snapshot: snapshot({ transfers: [transfer(state, part)] }), entries: lists, replyCode: longCode };
@@ -72,7 +69,7 @@ export const scenes: Record<string, Scene> = {
   },
   connecting: one({ type: "connecting", carriers: trying, seconds: 3 }, unknown),
   answered: one({ type: "connecting", carriers: [{ carrier: "addresses", state: "answered" }, { carrier: "lan", state: "trying" }], seconds: 1 }, { ...unknown, from: ana }),
-  unanswered: one({ type: "connecting", carriers: byPaste, seconds: 24 }, unknown),
+  ...waitingScenes,
   preparing: one({ type: "preparing", doneBytes: 12 * GB, totalBytes: 40 * GB }, { files: 0, bytes: 0 }),
   offered: one({ type: "offered" }),
   "offered-full": one({ type: "offered" }, { destination: { path: "/media/heron/STICK", freeBytes: 7.6 * GB }, route: "direct" }),

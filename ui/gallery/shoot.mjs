@@ -26,6 +26,22 @@ async function lookAtPeople(page) {
   await page.getByTestId("who-has-what").first().evaluate((section) => section.scrollIntoView({ block: "start" }));
 }
 
+async function lookAtNetwork(page) {
+  await page.getByTestId("check-button").click();
+}
+
+/** Opens the connection check from the settings. */
+async function openCheck(page) {
+  await page.getByTestId("settings-button").click();
+  await page.getByTestId("open-check").click();
+}
+
+async function checkNow(page) {
+  await openCheck(page);
+  await page.getByTestId("check-now").click();
+  await page.getByTestId("check-summary").waitFor();
+}
+
 /** What a person would have done to get to where the picture is taken. */
 const STEPS = {
   async typo(page) {
@@ -62,6 +78,20 @@ const STEPS = {
     await page.getByTestId("paste-field").fill("passalong-reply:1:AG4T");
     await page.getByTestId("get-button").click();
   },
+  async "waiting-reply"(page) {
+    await page.getByTestId("reply-button").click();
+  },
+  "waiting-checking": lookAtNetwork,
+  async "waiting-red"(page) {
+    await lookAtNetwork(page);
+    await page.getByTestId("reply-button").click();
+  },
+  "waiting-yellow": lookAtNetwork,
+  "waiting-green": lookAtNetwork,
+  "no-way-through": lookAtNetwork,
+  check: checkNow,
+  "check-green": checkNow,
+  "check-new": openCheck,
   async closing(page) {
     await page.evaluate(() => window.bridge.window.closing(window.bridge.scene.atStake));
   },

@@ -4,6 +4,7 @@
 
 import type { AtStake } from "../src/bindings/AtStake";
 import type { Audience } from "../src/bindings/Audience";
+import type { Checkup } from "../src/bindings/Checkup";
 import type { EntryView } from "../src/bindings/EntryView";
 import type { Event } from "../src/bindings/Event";
 import type { HistoryEntry } from "../src/bindings/HistoryEntry";
@@ -26,6 +27,8 @@ export interface Scene {
   /** What pasted files become; null when the clipboard has none. */
   pasted?: string | null;
   replyCode?: string;
+  /** What the connection check comes to; without it, it goes on for ever. */
+  checkup?: Checkup;
   qr?: string;
   atStake?: AtStake;
   history?: HistoryEntry[];
@@ -166,6 +169,12 @@ export class StagedBridge implements Bridge {
   chooseDestination = (id: string) => this.noted(false, "chooseDestination", id);
   showInFolder = (id: string) => this.noted(undefined, "showInFolder", id);
   replyCode = (id: string) => this.noted(this.scene.replyCode ?? "", "replyCode", id);
+
+  checkConnection(): Promise<Checkup> {
+    this.calls.push(["checkConnection"]);
+    return this.scene.checkup ? Promise.resolve(this.scene.checkup) : new Promise(() => undefined);
+  }
+
   copyText = (text: string) => this.noted(undefined, "copyText", text);
 
   renameDevice(name: string): Promise<void> {

@@ -7,6 +7,7 @@ import { listen } from "@tauri-apps/api/event";
 import { getCurrentWebview } from "@tauri-apps/api/webview";
 import type { AtStake } from "./bindings/AtStake";
 import type { Audience } from "./bindings/Audience";
+import type { Checkup } from "./bindings/Checkup";
 import type { EntryView } from "./bindings/EntryView";
 import type { Event } from "./bindings/Event";
 import type { HistoryEntry } from "./bindings/HistoryEntry";
@@ -67,6 +68,8 @@ export interface Bridge {
   chooseDestination(id: string): Promise<boolean>;
   showInFolder(id: string): Promise<void>;
   replyCode(id: string): Promise<string>;
+  /** Looks whether others can reach this computer; takes a few seconds. */
+  checkConnection(): Promise<Checkup>;
   copyText(text: string): Promise<void>;
   renameDevice(name: string): Promise<void>;
   saveSettings(settings: Settings): Promise<void>;
@@ -134,6 +137,7 @@ export const tauri: Bridge = {
   chooseDestination: (id) => call("choose_destination", { id }),
   showInFolder: (id) => call("show_in_folder", { id }),
   replyCode: (id) => call("reply_code", { id }),
+  checkConnection: () => call("check_connection"),
   copyText: (text) => call("copy_text", { text }),
   renameDevice: (name) => call("rename_device", { name }),
   saveSettings: (settings) => call("save_settings", { settings }),

@@ -4,6 +4,7 @@
 // asking the bridge and waiting for the event.
 
 import type { AtStake } from "./bindings/AtStake";
+import type { Checkup } from "./bindings/Checkup";
 import type { DeviceView } from "./bindings/DeviceView";
 import type { Event } from "./bindings/Event";
 import type { Opened } from "./bindings/Opened";
@@ -35,7 +36,10 @@ export class Model {
   shares = $state.raw<readonly ShareView[]>([]);
   transfers = $state.raw<readonly TransferView[]>([]);
 
-  page = $state<"list" | "settings" | "history">("list");
+  page = $state<"list" | "settings" | "history" | "check">("list");
+  /** What the connection check came to when it was last asked for. */
+  checkup = $state.raw<Checkup | null>(null);
+  checking = $state(false);
   /** What stands in the paste field. Kept until it was opened. */
   draft = $state("");
   opening = $state(false);
@@ -69,6 +73,7 @@ export class Model {
     this.transfers.find(({ id, state }) => id === this.deciding && state.type === "offered") ?? null,
   );
 
+  private checkedFrom: "list" | "settings" = "list";
   private noticeTimer: ReturnType<typeof setTimeout> | undefined;
   private readonly moved = new Map<string, { mark: string; at: number }>();
   private readonly graphs = new Map<string, number[]>();
@@ -202,6 +207,24 @@ export class Model {
     clearTimeout(this.noticeTimer);
     this.notice = text;
     this.noticeTimer = setTimeout(() => (this.notice = ""), NOTICE_FOR);
+  }
+
+  /** Looks whether others can reach this computer. */
+  async check(): Promise<void> {
+    if (this.checking) return;
+    this.checking = true;
+    await this.attempt(this.bridge.checkConnection().then((checkup) => (this.checkup = checkup)));
+    this.checking = false;
+  }
+
+  /** Shows all that the connection check has to say. */
+  showCheck(): void {
+    this.checkedFrom = this.page === "settings" ? "settings" : "list";
+    this.page = "check";
+  }
+
+  leaveCheck(): void {
+    this.page = this.checkedFrom;
   }
 
   /** Pauses everything, or lets everything go on. */

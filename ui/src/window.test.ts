@@ -4,7 +4,8 @@
 import { flushSync, mount, unmount } from "svelte";
 import { afterEach, describe, expect, it } from "vitest";
 import { scenes } from "../gallery/scenes";
-import { share, snapshot, transfer } from "../gallery/staged-views";
+import { share, snapshot, transfer, trying } from "../gallery/staged-views";
+import { green, red } from "../gallery/waiting-scenes";
 import { StagedBridge, type Scene } from "../gallery/staged-bridge";
 import App from "./App.svelte";
 
@@ -266,9 +267,46 @@ describe("a share", () => {
 });
 
 describe("a transfer", () => {
-  it("offers a reply code when nobody answers", async () => {
-    await open(scenes.unanswered);
-    expect(get("reply-code").textContent).toBe(scenes.unanswered?.replyCode);
+  it("that waits makes a reply code when it is asked for, and no sooner", async () => {
+    const bridge = await open(scenes.waiting);
+    expect(get("transfer-sentence").textContent).toBe("Waiting for somebody who has it: starts by itself.");
+    expect(asked(bridge, "replyCode")).toEqual([]);
+    await click("reply-button");
+    expect(get("reply-code").textContent).toBe(scenes.waiting?.replyCode);
+    expect(asked(bridge, "replyCode")).toHaveLength(1);
+  });
+
+  it("makes a new reply code when the last one does not work any more", async () => {
+    const bridge = await open(scenes["waiting-reply"]);
+    await click("reply-button");
+    expect(find("reply-renewed")).toBeNull();
+    const [shown] = bridge.scene.snapshot.transfers;
+    if (!shown) throw new Error("no transfer");
+    bridge.send({ type: "transfer", transfer: { ...shown, state: { type: "waiting", carriers: trying, seconds: 90 } } });
+    await settle();
+    expect(asked(bridge, "replyCode")).toHaveLength(2);
+    get("reply-renewed");
+  });
+
+  it("that waits shows what the connection check found and the reply code beside it", async () => {
+    const bridge = await open(scenes["waiting-red"]);
+    expect(asked(bridge, "checkConnection"), "it looks only when asked").toEqual([]);
+    await click("check-button");
+    expect(asked(bridge, "checkConnection")).toHaveLength(1);
+    expect(get("light").dataset.level).toBe("bad");
+    expect(get("finding").dataset.topic).toBe("internet");
+    expect(get("finding").textContent).toContain("What to do:");
+    get("reply-button");
+    await click("check-more");
+    expect(document.querySelectorAll("[data-testid=finding]")).toHaveLength(red.findings.length);
+    await press(document.body, "Escape");
+    get("transfer-row");
+  });
+
+  it("offers the check also where somebody answered and no connection comes up", async () => {
+    await open(scenes["no-way-through"]);
+    await click("check-button");
+    expect(get("check-summary").textContent).toBe(red.summary);
   });
 
   it("that failed can be tried again only where that makes sense", async () => {
@@ -294,6 +332,31 @@ describe("a transfer", () => {
     bridge.send({ type: "transfer", transfer: transfer({ type: "receiving", progress }) });
     await settle();
     expect(live()).toBe(said);
+  });
+});
+
+describe("the connection check", () => {
+  it("looks when asked, says its light in words, and goes back to where it was opened", async () => {
+    const bridge = await open(scenes["check-green"]);
+    await click("settings-button");
+    await click("open-check");
+    expect(asked(bridge, "checkConnection")).toEqual([]);
+    await click("check-now");
+    expect(get("check-summary").textContent).toBe(`Green ${green.summary}`);
+    expect(document.querySelectorAll("[data-testid=finding]")).toHaveLength(green.findings.length);
+    await click("check-back");
+    get("settings-page");
+  });
+
+  it("cannot be asked for twice at once", async () => {
+    const bridge = await open(scenes["check-new"]);
+    await click("settings-button");
+    await click("open-check");
+    await click("check-now");
+    get("check-running");
+    expect((get("check-now") as HTMLButtonElement).disabled).toBe(true);
+    await click("check-now");
+    expect(asked(bridge, "checkConnection")).toHaveLength(1);
   });
 });
 

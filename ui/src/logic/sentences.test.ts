@@ -1,9 +1,22 @@
 import { describe, expect, it } from "vitest";
 import type { PersonView } from "../bindings/PersonView";
+import type { Route } from "../bindings/Route";
 import type { TransferState } from "../bindings/TransferState";
+import type { TransferView } from "../bindings/TransferView";
 import { scenes } from "../../gallery/scenes";
 import { share, transfer } from "../../gallery/staged-views";
-import { carriersTried, carrierWords, offersReplyCode, passingSentence, safetySentence, shareSentence, spaceWords, transferSentence } from "./sentences";
+import {
+  carriersTried,
+  carrierWords,
+  isReplyOut,
+  meanwhile,
+  offersHelp,
+  passingSentence,
+  safetySentence,
+  shareSentence,
+  spaceWords,
+  transferSentence,
+} from "./sentences";
 
 const progress = { bytes: 7.8e9, total: 12.6e9, files: 29, filesTotal: 48, rate: 0, secondsLeft: null };
 
@@ -34,18 +47,43 @@ describe("a transfer", () => {
       const view = transfer(state);
       expect(transferSentence(view, 10).text, state.type).not.toBe(transferSentence(view, 0).text);
     }
-    for (const type of ["connecting", "stalled"] as const) {
-      const at = (seconds: number) => transferSentence(transfer({ type, carriers: [], seconds, progress }), 0).text;
-      expect(at(10), type).not.toBe(at(9));
+    for (const route of ["direct", null] as const) {
+      const at = (seconds: number) => transferSentence(transfer({ type: "stalled", carriers: [], seconds, progress }, { route }), 0).text;
+      expect(at(10), String(route)).not.toBe(at(9));
     }
   });
 
-  it("offers a reply code once nobody has answered for ten seconds, not before", () => {
-    const after = (seconds: number, state: "trying" | "answered") =>
-      offersReplyCode(transfer({ type: "connecting", carriers: [{ carrier: "addresses", state }], seconds }));
-    expect(after(9, "trying")).toBe(false);
-    expect(after(10, "trying")).toBe(true);
-    expect(after(60, "answered")).toBe(false);
+  it("waits for whoever is known, and else for anybody who has it", () => {
+    const waiting: TransferState = { type: "waiting", carriers: [], seconds: 12 };
+    const said = (part: Partial<TransferView>) => transferSentence(transfer(waiting, part), 0);
+    expect(said({})).toEqual({ text: "Waiting for Ana’s laptop: starts by itself.", tone: "plain" });
+    expect(said({ from: null }).text).toBe("Waiting for somebody who has it: starts by itself.");
+    const broken = transfer({ type: "stalled", carriers: [], seconds: 12, progress }, { route: null });
+    expect(transferSentence(broken, 0).text).toContain("Waiting for Ana’s laptop: goes on by itself.");
+    expect(meanwhile(transfer(waiting))).toContain("Ask Ana’s laptop to open Passalong.");
+    expect(meanwhile(transfer(waiting, { from: null }))).toContain("Ask whoever invited you");
+  });
+
+  it("offers help while nobody is there, and when somebody is and no connection comes up", () => {
+    const carriers = (state: "trying" | "answered") => [{ carrier: "addresses" as const, state }];
+    expect(offersHelp(transfer({ type: "waiting", carriers: carriers("trying"), seconds: 10 }))).toBe(true);
+    expect(offersHelp(transfer({ type: "connecting", carriers: carriers("trying"), seconds: 9 }))).toBe(false);
+    expect(offersHelp(transfer({ type: "connecting", carriers: carriers("answered"), seconds: 10 }))).toBe(true);
+    const stalled = (route: Route | null, seconds: number, state: "trying" | "answered") =>
+      offersHelp(transfer({ type: "stalled", carriers: carriers(state), seconds, progress }, { route }));
+    expect(stalled(null, 10, "trying")).toBe(true);
+    expect(stalled(null, 9, "trying")).toBe(false);
+    expect(stalled(null, 60, "answered")).toBe(false);
+    expect(stalled("direct", 60, "trying"), "linked, and silent").toBe(false);
+    const failed = (code: "unreachable" | "disk") =>
+      offersHelp(transfer({ type: "failed", problem: { code, message: "No.", remedy: "Yes." }, canRetry: true }));
+    expect([failed("unreachable"), failed("disk")]).toEqual([true, false]);
+  });
+
+  it("knows a reply code whose answer would still be taken", () => {
+    const out = (state: "unavailable" | "trying") => isReplyOut(transfer({ type: "waiting", seconds: 20, carriers: [{ carrier: "paste", state }] }));
+    expect([out("trying"), out("unavailable")]).toEqual([true, false]);
+    expect(isReplyOut(transfer({ type: "offered" }))).toBe(false);
   });
 
   it("names who it is from and where it goes", () => {

@@ -43,10 +43,44 @@ function answered(carriers: readonly CarrierView[]): boolean {
   return carriers.some((carrier) => carrier.state === "answered");
 }
 
-/** Whether to offer a reply code: nobody has answered for a while. */
-export function offersReplyCode(transfer: TransferView): boolean {
+/** Whether it waits for somebody to come online. */
+export function isWaiting(transfer: TransferView): boolean {
   const { state } = transfer;
-  return state.type === "connecting" && state.seconds >= PATIENCE && !answered(state.carriers);
+  if (state.type === "waiting") return true;
+  return state.type === "stalled" && transfer.route === null && state.seconds >= PATIENCE && !answered(state.carriers);
+}
+
+/** Whether to offer what may help two people meet: while nobody is there, while somebody
+ * is and no connection comes up, and where nobody could be reached. */
+export function offersHelp(transfer: TransferView): boolean {
+  const { state } = transfer;
+  switch (state.type) {
+    case "connecting":
+      return state.seconds >= PATIENCE;
+    case "failed":
+      return state.problem.code === "unreachable";
+    default:
+      return isWaiting(transfer);
+  }
+}
+
+/** What a person may do while they wait, which may be nothing. */
+export function meanwhile(transfer: TransferView): string {
+  if (transfer.state.type === "connecting") return "They are there, but the two computers do not reach each other yet. These may help:";
+  if (transfer.state.type === "failed") return "These may help:";
+  const ask = transfer.from ? `Ask ${sender(transfer)} to open Passalong` : "Ask whoever invited you to open Passalong";
+  return `Passalong keeps looking, also after you close and open it again. ${ask}. If it is open there already, these may help:`;
+}
+
+/** Whether a reply code is in somebody's hands and its answer would still be taken. */
+export function isReplyOut(transfer: TransferView): boolean {
+  const { state } = transfer;
+  return "carriers" in state && state.carriers.some(({ carrier, state: goes }) => carrier === "paste" && goes !== "unavailable");
+}
+
+/** Whom a transfer waits for. */
+function awaited(transfer: TransferView): string {
+  return transfer.from ? sender(transfer) : "somebody who has it";
 }
 
 /** What everything being paused means for a row that would be moving. */
@@ -69,12 +103,10 @@ export function transferSentence(transfer: TransferView, idle: number, allPaused
           ? plain(`${capital(who)} answered. Making the connection…`)
           : warn(`${capital(who)} answered, but the connection is slow to come up. Passalong keeps trying.`);
       }
-      if (state.seconds < PATIENCE) return plain(`Looking for ${transfer.from ? who : "whoever sent this invite"}…`);
-      return warn(
-        `Nobody has answered for ${elapsed(state.seconds)}. Perhaps Passalong is closed at the other end; ` +
-          "this starts by itself when it opens. If it is open already, a reply code gets through.",
-      );
+      return plain(`Looking for ${transfer.from ? who : "whoever sent this invite"}…`);
     }
+    case "waiting":
+      return plain(`Waiting for ${awaited(transfer)}: starts by itself.`);
     case "preparing":
       return idle < PATIENCE
         ? plain(`${capital(who)} is preparing ${sizeOf(state.doneBytes, state.totalBytes)}. The list appears in a moment.`)
@@ -96,6 +128,7 @@ export function transferSentence(transfer: TransferView, idle: number, allPaused
     }
     case "stalled":
       if (answered(state.carriers)) return plain(`${capital(who)} is back. Making the connection…`);
+      if (isWaiting(transfer)) return plain(`Waiting for ${awaited(transfer)}: goes on by itself. What is here is kept.`);
       return state.seconds < PATIENCE
         ? warn(`The connection to ${who} broke. Looking for them again…`)
         : warn(
@@ -252,7 +285,7 @@ const CARRIER_STATES: Record<Carrier, Record<CarrierState, string>> = {
  * there is one to send. */
 export function carriersTried(transfer: TransferView): readonly CarrierView[] {
   const { state } = transfer;
-  if (state.type !== "connecting" && state.type !== "stalled") return [];
+  if (state.type !== "connecting" && state.type !== "waiting" && state.type !== "stalled") return [];
   return state.carriers.filter((each) => each.carrier !== "paste" || each.state !== "unavailable");
 }
 

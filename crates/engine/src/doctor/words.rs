@@ -59,8 +59,7 @@ pub(super) fn internet(mapping: Mapping) -> Finding {
             topic,
             "Your router gives each destination another port.",
             "The strict kind, as mobile and company networks have it. People behind most home \
-             routers cannot be met straight from here; those without a router, or with IPv6 as \
-             you have it, can.",
+             routers cannot be met straight from here over IPv4; those without a router can.",
             "Use another network, have IPv6 turned on, or set a TURN server.",
         ),
         Mapping::Single => Finding::notice(
