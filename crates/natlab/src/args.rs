@@ -64,6 +64,8 @@ pub(crate) enum Part {
     Pairs,
     /// networks that change in the middle of a transfer
     Roaming,
+    /// what can be read on the wires of a meeting
+    Capture,
 }
 
 impl Args {

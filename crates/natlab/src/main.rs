@@ -6,6 +6,7 @@
 //! gone when it ends, also by Ctrl-C.
 
 mod args;
+mod capture;
 mod internet;
 mod kinds;
 mod lab;
@@ -17,6 +18,7 @@ mod pairs;
 mod passalong;
 mod pcap;
 mod roaming;
+mod secrets;
 mod wires;
 
 use std::process::ExitCode;
@@ -80,6 +82,12 @@ async fn run(args: Args) -> Result<bool, Failure> {
         let results = roaming::run(&args).await?;
         failed += results.iter().filter(|result| !result.is_good()).count();
         tables.push(("roaming", page::roaming(&results)));
+    }
+    if args.wants(Part::Capture) {
+        eprintln!("Capture:");
+        let results = capture::run(&args).await?;
+        failed += results.iter().filter(|result| !result.is_good()).count();
+        tables.push(("capture", page::capture(&results)));
     }
     for (_, table) in &tables {
         println!("{table}");

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use passalong_netns::Failure;
+use passalong_proto::invite::Invite;
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
@@ -53,9 +54,10 @@ pub(crate) struct Met {
 pub(crate) struct Meeting {
     _share: Talking,
     pub(crate) get: Talking,
+    pub(crate) invite: Invite,
     source: PathBuf,
     to: PathBuf,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Meeting {
@@ -88,13 +90,15 @@ impl Meeting {
         let to = fetcher.folder.join("arrived");
         let by_hand = carrier == Carrier::Paste;
         let mut share = sharer.share(&source, by_hand)?;
-        let (code, link) = within(READY, "an invite", share.first(invite)).await?;
+        let link = within(READY, "an invite", share.first(link)).await?;
         within(READY, "the list", share.first(listed)).await?;
-        let invite = match carrier {
-            Carrier::Link => &link,
-            Carrier::Paste => &code,
+        let invite =
+            Invite::parse(&link).map_err(|_| Failure::Broken("the link of an invite is one"))?;
+        let shown = match carrier {
+            Carrier::Link => link,
+            Carrier::Paste => invite.code(),
         };
-        let mut get = fetcher.get(invite, &to, by_hand)?;
+        let mut get = fetcher.get(&shown, &to, by_hand)?;
         if by_hand {
             let reply = within(READY, "a reply code", get.first(reply)).await?;
             share.tell(&reply).await?;
@@ -104,9 +108,10 @@ impl Meeting {
         Ok(Meeting {
             _share: share,
             get,
+            invite,
             source,
             to,
-            _folder: folder,
+            folder,
         })
     }
 
@@ -152,12 +157,17 @@ impl Meeting {
             false => Err(Failure::Spoiled(FILE.to_owned())),
         }
     }
+
+    /// The data folder of a side, `share` or `get`.
+    pub(crate) fn data(&self, side: &str) -> PathBuf {
+        self.folder.path().join(side).join("data")
+    }
 }
 
-/// The event of a kind, if it is one.
-fn invite(event: Event) -> Option<(String, String)> {
+/// What an event tells, if it is one of its kind.
+fn link(event: Event) -> Option<String> {
     match event {
-        Event::Invite { code, link } => Some((code, link)),
+        Event::Invite { link } => Some(link),
         _ => None,
     }
 }
@@ -195,7 +205,7 @@ pub(crate) async fn within<T>(
 }
 
 /// A file's content, which no part of repeats.
-fn content(bytes: usize) -> Vec<u8> {
+pub(crate) fn content(bytes: usize) -> Vec<u8> {
     let mut content = vec![0; bytes];
     blake3::Hasher::new().finalize_xof().fill(&mut content);
     content

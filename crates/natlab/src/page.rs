@@ -8,7 +8,7 @@ use std::path::Path;
 
 use passalong_netns::Failure;
 
-use crate::{pairs, roaming};
+use crate::{capture, pairs, roaming};
 
 /// Writes tables into a page, each between the marks with its name.
 pub(crate) fn write(path: &Path, tables: &[(&str, String)]) -> Result<(), Failure> {
@@ -94,6 +94,27 @@ pub(crate) fn roaming(results: &[roaming::Result]) -> String {
             "| {} | {} | {silence} |",
             result.story.words(),
             result.story.pair.words(),
+        );
+    }
+    table
+}
+
+/// What could be read in captures.
+pub(crate) fn capture(results: &[capture::Result]) -> String {
+    let mut table =
+        "| meeting | captured | looked for | found |\n| --- | ---: | ---: | --- |\n".to_owned();
+    for result in results {
+        let (bytes, forms) = result.searched.unwrap_or_default();
+        let found = match &result.failure {
+            None => "nothing".to_owned(),
+            Some(failure) => format!("**failed**: {}", first_line(failure)),
+        };
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            table,
+            "| {} | {:.1} MB | {forms} forms | {found} |",
+            result.words,
+            bytes as f64 / 1e6,
         );
     }
     table

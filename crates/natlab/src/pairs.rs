@@ -104,6 +104,7 @@ pub(crate) async fn run(args: &Args) -> std::result::Result<Vec<Result>, Failure
         let setting = Setting {
             program: program.clone(),
             relay: cell.relay,
+            lan: false,
             logs: args.logs.clone(),
         };
         let limit = match cell.must_meet() {

@@ -19,7 +19,6 @@ const PATIENCE: &str = "300";
 #[serde(tag = "event", rename_all = "camelCase")]
 pub(crate) enum Event {
     Invite {
-        code: String,
         link: String,
     },
     Manifest {},
@@ -50,6 +49,8 @@ pub(crate) struct Setting {
     pub(crate) program: PathBuf,
     /// Whether the relay is set.
     pub(crate) relay: bool,
+    /// Whether people on the local network are looked for.
+    pub(crate) lan: bool,
     /// Where each side's log goes, in full, if anywhere.
     pub(crate) logs: Option<PathBuf>,
 }
@@ -94,8 +95,9 @@ impl Side<'_> {
             }
             None => self.place.host.command(&self.setting.program),
         };
-        command.args(["--json", "--no-lan", "--no-dht", "--data-dir"]);
+        command.args(["--json", "--no-dht", "--data-dir"]);
         command.arg(self.folder.join("data"));
+        command.args((!self.setting.lan).then_some("--no-lan"));
         for server in SERVERS {
             command.args(["--stun", &format!("stun:{server}:{PORT}")]);
         }

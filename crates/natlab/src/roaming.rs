@@ -116,6 +116,7 @@ pub(crate) async fn run(args: &Args) -> std::result::Result<Vec<Result>, Failure
     let setting = Setting {
         program: args.program()?,
         relay: false,
+        lan: false,
         logs: args.logs.clone(),
     };
     let mut results = Vec::new();
