@@ -4,11 +4,10 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use passalong_netns::{Failure, Running, Used};
 use serde::Deserialize;
 
-use crate::Failure;
 use crate::ends::{End, Ends};
-use crate::process::{Running, Used};
 use crate::transfer::{Side, Transfer};
 
 /// How long it may take to be ready.
