@@ -20,6 +20,9 @@ use crate::post::Post;
 use crate::store::Store;
 use crate::turns::Turns;
 
+/// How long a connection waits for the names of STUN and TURN servers.
+const SERVERS_KNOWN: Duration = Duration::from_secs(2);
+
 /// Shared by the tasks of one engine.
 pub(crate) struct Context {
     pub(crate) key: DeviceKey,
@@ -32,7 +35,8 @@ pub(crate) struct Context {
     name: RwLock<DeviceName>,
     settings: RwLock<Settings>,
     lan: RwLock<Option<Arc<Lan>>>,
-    ice: watch::Sender<Vec<IceServer>>,
+    /// `None` until the names of the servers were looked up.
+    ice: watch::Sender<Option<Vec<IceServer>>>,
     manner: watch::Sender<Manner>,
 }
 
@@ -56,7 +60,7 @@ impl Context {
             name: RwLock::new(name),
             settings: RwLock::new(settings),
             lan: RwLock::new(None),
-            ice: watch::channel(Vec::new()).0,
+            ice: watch::channel(None).0,
             manner: watch::channel(Manner::Fast).0,
         }
     }
@@ -124,7 +128,7 @@ impl Context {
         let context = Arc::clone(self);
         tokio::spawn(async move {
             let servers = crate::ice::resolve(&stun, &turn).await;
-            context.ice.send_replace(servers);
+            context.ice.send_replace(Some(servers));
         });
     }
 
@@ -154,16 +158,15 @@ impl Context {
         same_machine: bool,
         patience: Duration,
     ) -> LinkSettings {
-        if self.config.relay_only {
-            // Nothing can be gathered before the servers are known.
-            let mut ice = self.ice.subscribe();
-            let known = ice.wait_for(|servers| !servers.is_empty());
-            let _ = tokio::time::timeout(Duration::from_secs(2), known).await;
-        }
+        // A connection gathers once, so one that is built before the servers are known
+        // has none for good.
+        let mut ice = self.ice.subscribe();
+        let known = ice.wait_for(Option::is_some);
+        let _ = tokio::time::timeout(SERVERS_KNOWN, known).await;
         let addresses: Vec<IpAddr> = link::local_addresses(&self.config.bind);
         LinkSettings {
             addresses,
-            ice_servers: self.ice.borrow().clone(),
+            ice_servers: self.ice.borrow().clone().unwrap_or_default(),
             relay_only: self.config.relay_only,
             same_machine,
             patience,
