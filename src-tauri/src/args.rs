@@ -34,6 +34,14 @@ pub(crate) struct Args {
     #[arg(long)]
     no_lan: bool,
 
+    /// Do not look for people in the DHT
+    #[arg(long)]
+    no_dht: bool,
+
+    /// Enter the DHT here instead of at the public places; may be given more than once
+    #[arg(long, value_name = "HOST:PORT")]
+    dht_bootstrap: Vec<String>,
+
     /// Use this STUN server, stun:HOST:PORT, instead of those in the settings
     #[arg(long, value_name = "URL")]
     stun: Vec<String>,
@@ -71,6 +79,8 @@ impl Args {
         let mut config = Config::new(data_dir);
         config.bind = self.bind.clone();
         config.lan = self.no_lan.then_some(false);
+        config.dht = self.no_dht.then_some(false);
+        config.dht_bootstrap = (!self.dht_bootstrap.is_empty()).then(|| self.dht_bootstrap.clone());
         config.stun = (!self.stun.is_empty()).then(|| self.stun.clone());
         config.turn = (!self.turn.is_empty()).then(|| self.turn.clone());
         config.device_name = self.name.clone();

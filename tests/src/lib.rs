@@ -19,13 +19,14 @@ use tempfile::TempDir;
 use tokio::sync::broadcast::error::RecvError;
 
 pub mod crowd;
+pub mod dht;
 pub mod meeting;
 pub mod offering;
 pub mod raw;
 mod talk;
 
 /// Longest wait for anything that should happen.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Somebody with a computer.
 pub struct Person {
@@ -56,7 +57,7 @@ impl Closed {
 }
 
 impl Person {
-    /// Somebody called `name` on 127.0.0.1, without local-network discovery.
+    /// Somebody called `name` on 127.0.0.1, without local-network discovery and DHT.
     pub async fn new(name: &str) -> Person {
         Person::with(name, |_| {}).await
     }
@@ -68,6 +69,7 @@ impl Person {
         let mut config = Config::new(home.path().join("data"));
         config.bind = vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];
         config.lan = Some(false);
+        config.dht = Some(false);
         config.stun = Some(Vec::new());
         config.turn = Some(Vec::new());
         config.device_name = Some(name.to_owned());

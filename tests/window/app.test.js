@@ -91,7 +91,7 @@ test("without a session bus, a second start says which folder is in use", async 
 });
 
 test("asked to end by the system, it ends in order", async () => {
-  const ben = desk.start(app, ["--data-dir", join(desk.folder, "ben"), "--bind", "127.0.0.1", "--no-lan", "--name", "Ben"]);
+  const ben = desk.start(app, ["--data-dir", join(desk.folder, "ben"), "--bind", "127.0.0.1", "--no-lan", "--no-dht", "--name", "Ben"]);
   await desk.window("Ben · Passalong");
   ben.child.kill("SIGTERM");
   assert.equal(await ben.ended, 0);

@@ -53,7 +53,7 @@ export class Person {
     const data = join(this.#home, "data");
     return [
       ...["--data-dir", data, "--download-dir", this.downloads, "--name", this.#name],
-      ...["--bind", "127.0.0.1", "--no-lan", "--place", this.#side],
+      ...["--bind", "127.0.0.1", "--no-lan", "--no-dht", "--place", this.#side],
     ];
   }
 

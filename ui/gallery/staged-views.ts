@@ -23,6 +23,7 @@ export const dan = { id: "0b7744d1ee20f9a6", name: "Nice Orange" };
 export const settings: Settings = {
   downloadDir: null,
   lan: true,
+  dht: true,
   stun: ["stun:stun.cloudflare.com:3478", "stun:stun.l.google.com:19302", "stun:stun.nextcloud.com:3478"],
   turn: [],
   copyInvite: true,

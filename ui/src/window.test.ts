@@ -574,6 +574,8 @@ describe("settings", () => {
     await click("settings-button");
     await click("lan");
     expect(asked(bridge, "saveSettings")).toEqual([[{ ...scenes.settings?.snapshot.settings, lan: false }]]);
+    await click("dht");
+    expect(asked(bridge, "saveSettings").at(-1)).toMatchObject([{ dht: false }]);
   });
 
   it("do not keep a server that cannot be right", async () => {

@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use passalong_netns::{Failure, Namespace, ip};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::time::{
     ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, clock_gettime,
@@ -22,9 +23,7 @@ use rustix::time::{
 };
 use tun_rs::{DeviceBuilder, SyncDevice};
 
-use crate::Failure;
 use crate::line::{Counts, Fate, Line, Quality};
-use crate::netns::{Namespace, ip};
 use crate::train::{Train, VIRTIO};
 
 /// The addresses of the two ends.

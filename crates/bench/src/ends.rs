@@ -4,11 +4,10 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 
+use passalong_netns::{Failure, Namespace};
 use tokio::process::Command;
 
-use crate::Failure;
 use crate::emulator::{ENDS, Emulator};
-use crate::netns::Namespace;
 use crate::results::OnTheRoad;
 use crate::roads::Road;
 

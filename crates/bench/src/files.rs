@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use crate::Failure;
+use passalong_netns::Failure;
 
 const BLOCK: usize = 1 << 20;
 /// Bytes of a block of which `st_blocks` counts.

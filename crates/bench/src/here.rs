@@ -4,14 +4,14 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::Failure;
+use passalong_netns::{Failure, Used};
+
 use crate::args::{self, Part};
 use crate::ends::Ends;
 use crate::files::Load;
 use crate::measure::{Ground, Plan};
 use crate::over_roads::one;
 use crate::passalong::Passalong;
-use crate::process::Used;
 use crate::programs::{Installed, Program};
 use crate::results::{Cost, Kind, Results, Run};
 use crate::roads::{ROADS, Road};

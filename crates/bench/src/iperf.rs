@@ -4,11 +4,10 @@
 use std::path::Path;
 use std::time::Duration;
 
+use passalong_netns::{Failure, Running};
 use serde::Deserialize;
 
-use crate::Failure;
 use crate::ends::{End, Ends};
-use crate::process::Running;
 use crate::programs::Program;
 
 /// How long it may take beyond the time that it is told to send.

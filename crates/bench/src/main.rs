@@ -9,17 +9,14 @@ mod args;
 mod bars;
 mod emulator;
 mod ends;
-mod failure;
 mod files;
 mod here;
 mod iperf;
 mod line;
 mod measure;
-mod netns;
 mod over_roads;
 mod page;
 mod passalong;
-mod process;
 mod programs;
 mod results;
 mod roads;
@@ -31,10 +28,9 @@ mod transfer;
 use std::process::ExitCode;
 
 use clap::Parser;
-use tokio::signal::unix::{SignalKind, signal};
+use passalong_netns::{Failure, asked_to_end};
 
 use crate::args::{Args, Command};
-use crate::failure::Failure;
 
 fn main() -> ExitCode {
     let args = Args::parse();
@@ -71,27 +67,4 @@ async fn run(command: Command) -> Result<(), Failure> {
         Command::Here(args) => here::run(args).await,
         Command::Page(args) => page::run(&args),
     }
-}
-
-/// Waits for Ctrl-C, or for the system to ask for an end.
-async fn asked_to_end() -> Result<(), Failure> {
-    let failed = |error| Failure::io("signals could not be heard", error);
-    let mut ends = [
-        SignalKind::interrupt(),
-        SignalKind::terminate(),
-        SignalKind::hangup(),
-    ]
-    .into_iter()
-    .map(signal)
-    .collect::<Result<Vec<_>, _>>()
-    .map_err(failed)?;
-    let [interrupt, terminate, hangup] = &mut ends[..] else {
-        return Err(Failure::Broken("three signals are three"));
-    };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-        _ = hangup.recv() => {}
-    }
-    Ok(())
 }

@@ -6,9 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use passalong_netns::Failure;
 use tempfile::TempDir;
 
-use crate::Failure;
 use crate::ends::Ends;
 use crate::files::{Load, digest, on_disk};
 use crate::iperf;

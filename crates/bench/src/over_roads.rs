@@ -3,13 +3,13 @@
 
 use std::path::PathBuf;
 
-use crate::Failure;
+use passalong_netns::{Failure, able_to_build};
+
 use crate::args;
 use crate::ends::{End, Ends};
 use crate::files::Load;
 use crate::measure::{Ground, Plan, run as measure};
-use crate::netns::clear_left_behind;
-use crate::programs::{Installed, Program, on_path};
+use crate::programs::{Installed, Program};
 use crate::results::{Kind, Results};
 use crate::roads::{ROADS, Road};
 use crate::table::table;
@@ -39,7 +39,7 @@ pub(crate) async fn run(args: args::Roads) -> Result<(), Failure> {
         false => args.roads.clone(),
     };
     if roads.iter().any(|road| road.quality.is_some()) {
-        able_to_build_roads()?;
+        able_to_build()?;
     }
     let common = &args.common;
     let installed = Installed::find(common.passalong.clone(), common.sendme.clone())?;
@@ -130,7 +130,7 @@ pub(crate) async fn one(
 
 /// Opens a road and waits.
 pub(crate) async fn open(road: &Road, seed: u64) -> Result<(), Failure> {
-    able_to_build_roads()?;
+    able_to_build()?;
     let ends = Ends::of(road, seed)?;
     let Ends::Apart { hosts, .. } = &ends else {
         return Err(Failure::Broken("the loopback is no road to open"));
@@ -141,21 +141,4 @@ pub(crate) async fn open(road: &Road, seed: u64) -> Result<(), Failure> {
     }
     println!("Open until Ctrl-C.");
     std::future::pending().await
-}
-
-/// Says what is missing to build roads, if anything is.
-fn able_to_build_roads() -> Result<(), Failure> {
-    let missing = |what: &str| Err(Failure::Missing(what.to_owned()));
-    if !rustix::process::geteuid().is_root() {
-        return missing(
-            "Roads are built in network namespaces, which needs root: run it with sudo.",
-        );
-    }
-    if on_path("ip").is_none() {
-        return missing("Roads are built with ip, which is missing: apt-get install iproute2.");
-    }
-    if !std::path::Path::new("/dev/net/tun").exists() {
-        return missing("Roads are TUN devices, and this kernel has none: modprobe tun.");
-    }
-    clear_left_behind()
 }

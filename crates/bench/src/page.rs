@@ -6,7 +6,8 @@ use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
-use crate::Failure;
+use passalong_netns::Failure;
+
 use crate::args;
 use crate::bars::{Bar, Bars};
 use crate::results::{Group, Kind, Machine, Results};

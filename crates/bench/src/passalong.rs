@@ -4,11 +4,10 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use passalong_netns::{Failure, Running, Used};
 use serde::Deserialize;
 
-use crate::Failure;
 use crate::ends::{End, Ends};
-use crate::process::{Running, Used};
 use crate::transfer::{Side, Transfer};
 
 /// How long it may take to be ready.
@@ -155,7 +154,7 @@ impl Passalong<'_> {
         command
             .arg("--bind")
             .arg(self.ends.address(end).to_string());
-        command.args(["--no-lan", "--stun", "none", "--turn", "none"]);
+        command.args(["--no-lan", "--no-dht", "--stun", "none", "--turn", "none"]);
         if self.data_channel_alone {
             command.arg("--no-quic");
         }

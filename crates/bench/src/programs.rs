@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::Failure;
+use passalong_netns::{Failure, on_path};
 
 /// Who carries bytes in a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -133,13 +133,6 @@ fn version(program: &Path, options: &[&str]) -> Option<String> {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let first = text.lines().next()?.trim().to_owned();
     output.status.success().then_some(first)
-}
-
-/// The program with this name that a shell would run.
-pub(crate) fn on_path(name: &str) -> Option<PathBuf> {
-    std::env::split_paths(&std::env::var_os("PATH")?)
-        .map(|folder| folder.join(name))
-        .find(|path| path.is_file())
 }
 
 fn tcp_has(program: Program) -> bool {

@@ -5,10 +5,8 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use passalong_netns::{Failure, Used};
 use serde::{Deserialize, Serialize};
-
-use crate::Failure;
-use crate::process::Used;
 
 /// Everything that one command has measured.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]

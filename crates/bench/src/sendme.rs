@@ -6,9 +6,9 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::Failure;
+use passalong_netns::{Failure, Running, Used};
+
 use crate::ends::{End, Ends};
-use crate::process::{Running, Used};
 use crate::transfer::{Side, Transfer};
 
 /// How long it may take to print a ticket.

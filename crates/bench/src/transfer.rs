@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::process::Used;
+use passalong_netns::Used;
 
 /// What came of a hand-over.
 #[derive(Debug)]

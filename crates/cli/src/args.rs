@@ -58,11 +58,11 @@ pub(crate) struct Global {
 
     /// Do not look for people in the DHT
     #[arg(long, global = true)]
-    pub(crate) no_dht: bool,
+    no_dht: bool,
 
-    /// Enter the DHT here; may be given more than once
+    /// Enter the DHT here instead of at the public places; may be given more than once
     #[arg(long, global = true, value_name = "HOST:PORT", value_parser = host_and_port)]
-    pub(crate) dht_bootstrap: Vec<String>,
+    dht_bootstrap: Vec<String>,
 
     /// Use this STUN server, stun:HOST:PORT, instead of those in the settings; "none" for none
     #[arg(long, global = true, value_name = "URL", value_parser = stun_server)]
@@ -168,12 +168,18 @@ enum Server<T> {
     At(T),
 }
 
+fn given(names: &[String]) -> Option<Vec<String>> {
+    (!names.is_empty()).then(|| names.to_vec())
+}
+
 impl Global {
     /// What an engine is started with.
     pub(crate) fn config(&self) -> Result<Config, Problem> {
         let mut config = Config::new(self.data_dir()?);
         config.bind = self.bind.clone();
         config.lan = self.no_lan.then_some(false);
+        config.dht = self.no_dht.then_some(false);
+        config.dht_bootstrap = given(&self.dht_bootstrap);
         config.quic = self.quic();
         config.stun = chosen(&self.stun);
         config.turn = chosen(&self.turn);
@@ -257,6 +263,12 @@ mod tests {
         Args::try_parse_from(words).expect("a command line").global
     }
 
+    fn config(words: &[&str]) -> Config {
+        let mut all = vec!["--data-dir", "d"];
+        all.extend(words);
+        global(&all).config().expect("a configuration")
+    }
+
     #[test]
     fn the_command_line_is_consistent() {
         Args::command().debug_assert();
@@ -264,11 +276,6 @@ mod tests {
 
     #[test]
     fn servers_replace_those_of_the_settings_and_none_means_none() {
-        let config = |words: &[&str]| {
-            let mut all = vec!["--data-dir", "d"];
-            all.extend(words);
-            global(&all).config().expect("a configuration")
-        };
         assert_eq!(config(&[]).stun, None);
         assert_eq!(config(&["--stun", "none"]).stun, Some(vec![]));
         assert_eq!(
@@ -281,6 +288,21 @@ mod tests {
             (turn[0].url.as_str(), turn[0].password.as_str()),
             ("turn:relay:3478", "a:b")
         );
+    }
+
+    #[test]
+    fn the_dht_is_entered_where_it_is_said_or_not_at_all() {
+        let usual = config(&[]);
+        assert_eq!((usual.dht, usual.dht_bootstrap), (None, None));
+        assert_eq!(config(&["--no-dht"]).dht, Some(false));
+        let own = config(&[
+            "--dht-bootstrap",
+            "a.example:1",
+            "--dht-bootstrap",
+            "10.0.0.1:2",
+        ]);
+        let expected = ["a.example:1", "10.0.0.1:2"].map(str::to_owned).to_vec();
+        assert_eq!(own.dht_bootstrap, Some(expected));
     }
 
     #[test]

@@ -506,7 +506,11 @@ impl Fetching<'_> {
             CarrierState::Unavailable => "the local network was not searched",
             _ => "the local network was searched",
         };
-        format!("{addresses}, and {lan}.")
+        let dht = match of(Carrier::Dht) {
+            CarrierState::Unavailable => "the DHT could not be reached or is off",
+            _ => "the DHT was searched",
+        };
+        format!("{addresses}, {lan}, and {dht}.")
     }
 }
 

@@ -22,7 +22,7 @@ use clap::error::ErrorKind;
 use passalong_engine::api::{Problem, ProblemCode};
 use tracing_subscriber::EnvFilter;
 
-use crate::args::{Args, Command, Global};
+use crate::args::{Args, Command};
 use crate::output::Output;
 use crate::wait::Interrupt;
 
@@ -69,18 +69,11 @@ fn main() -> ExitCode {
 async fn run(args: Args, output: &mut Output) -> Result<Ended, Problem> {
     let mut interrupt = Interrupt::listen()?;
     let Args { global, command } = args;
-    note_what_has_no_effect(&global, output);
     match command {
         Command::Share(args) => share::run(args, &global, output, &mut interrupt).await,
         Command::Get(args) => get::run(args, &global, output, &mut interrupt).await,
         Command::Doctor => doctor::run(&global, output, &mut interrupt).await,
         Command::Bench(args) => bench::run(args, &global, output, &mut interrupt).await,
-    }
-}
-
-fn note_what_has_no_effect(global: &Global, output: &Output) {
-    if global.verbose > 0 && (global.no_dht || !global.dht_bootstrap.is_empty()) {
-        output.note("Nobody is looked for in a DHT: --no-dht and --dht-bootstrap have no effect.");
     }
 }
 

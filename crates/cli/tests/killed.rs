@@ -57,6 +57,7 @@ impl Running {
                 "--bind",
                 "127.0.0.1",
                 "--no-lan",
+                "--no-dht",
                 "--stun",
                 "none",
                 "--json",
@@ -331,6 +332,7 @@ fn limit(home: &Path) {
         let mut config = Config::new(home.join("data"));
         config.bind = vec![std::net::Ipv4Addr::LOCALHOST.into()];
         config.lan = Some(false);
+        config.dht = Some(false);
         config.stun = Some(Vec::new());
         let engine = Engine::start(config).await.expect("the engine starts");
         let mut settings = engine.snapshot().await.settings;

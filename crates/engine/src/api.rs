@@ -49,6 +49,8 @@ pub struct Settings {
     pub download_dir: Option<String>,
     /// Look for people on the local network (mDNS).
     pub lan: bool,
+    /// Meet people in the Mainline DHT.
+    pub dht: bool,
     /// STUN servers as `stun:host:port`.
     pub stun: Vec<String>,
     /// TURN servers.
@@ -76,6 +78,7 @@ impl Default for Settings {
         Settings {
             download_dir: None,
             lan: true,
+            dht: true,
             stun: [
                 "stun:stun.cloudflare.com:3478",
                 "stun:stun.l.google.com:19302",
@@ -501,6 +504,8 @@ pub enum Carrier {
     Addresses,
     /// Found on the local network.
     Lan,
+    /// The Mainline DHT.
+    Dht,
     /// A reply code sent by other means.
     Paste,
 }

@@ -15,6 +15,13 @@ pub struct Config {
     pub bind: Vec<IpAddr>,
     /// Whether to look on the local network.
     pub lan: Option<bool>,
+    /// Whether to meet in the DHT.
+    pub dht: Option<bool>,
+    /// Where to enter the DHT, as `host:port`, instead of the public places.
+    pub dht_bootstrap: Option<Vec<String>>,
+    /// Knock at addresses that are found in the DHT. Without it the mailboxes there
+    /// have to do.
+    pub dht_addresses: bool,
     /// STUN servers instead of those in the settings.
     pub stun: Option<Vec<String>>,
     /// TURN servers instead of those in the settings.
@@ -45,6 +52,9 @@ impl Config {
             data_dir: data_dir.into(),
             bind: Vec::new(),
             lan: None,
+            dht: None,
+            dht_bootstrap: None,
+            dht_addresses: true,
             stun: None,
             turn: None,
             quic: true,

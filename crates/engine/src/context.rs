@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use crate::api::{DeviceView, Settings};
 use crate::board::Board;
 use crate::config::Config;
+use crate::dht::Dht;
 use crate::lan::Lan;
 use crate::lane::Manner;
 use crate::limits::Limits;
@@ -35,6 +36,7 @@ pub(crate) struct Context {
     name: RwLock<DeviceName>,
     settings: RwLock<Settings>,
     lan: RwLock<Option<Arc<Lan>>>,
+    dht: RwLock<Option<Arc<Dht>>>,
     /// `None` until the names of the servers were looked up.
     ice: watch::Sender<Option<Vec<IceServer>>>,
     manner: watch::Sender<Manner>,
@@ -60,6 +62,7 @@ impl Context {
             name: RwLock::new(name),
             settings: RwLock::new(settings),
             lan: RwLock::new(None),
+            dht: RwLock::new(None),
             ice: watch::channel(None).0,
             manner: watch::channel(Manner::Fast).0,
         }
@@ -95,7 +98,7 @@ impl Context {
     }
 
     /// Takes new settings into use: servers are resolved in the background,
-    /// the local network is joined or left.
+    /// the local network and the DHT are joined or left.
     pub(crate) fn set_settings(self: &Arc<Self>, settings: Settings) {
         *self
             .settings
@@ -123,6 +126,18 @@ impl Context {
                 _ => {}
             }
         }
+        let wanted = self.config.dht.unwrap_or(settings.dht);
+        {
+            let mut dht = self.dht.write().unwrap_or_else(PoisonError::into_inner);
+            match (&*dht, wanted) {
+                (None, true) => {
+                    let bootstrap = self.config.dht_bootstrap.clone();
+                    *dht = Dht::new(&self.config.bind, bootstrap, Arc::clone(&self.store));
+                }
+                (Some(_), false) => *dht = None,
+                _ => {}
+            }
+        }
         let stun = self.config.stun.clone().unwrap_or(settings.stun);
         let turn = self.config.turn.clone().unwrap_or(settings.turn);
         let context = Arc::clone(self);
@@ -134,6 +149,13 @@ impl Context {
 
     pub(crate) fn lan(&self) -> Option<Arc<Lan>> {
         self.lan
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub(crate) fn dht(&self) -> Option<Arc<Dht>> {
+        self.dht
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()

@@ -1,8 +1,8 @@
 //! Knocking: every carrier at once, until somebody lets us in.
 //!
 //! One sealed knock goes to the addresses in the link and to those found on
-//! the local network, again and again with growing pauses; the first welcome
-//! wins. A member that others told of is called the same way, at the addresses
+//! the local network and in the DHT, again and again with growing pauses, and one
+//! into a mailbox of the DHT; the first welcome wins. A member that others told of is called the same way, at the addresses
 //! it is said to have and through those who are linked with it. The same knock, as text, is the reply code. A knock is repeated with
 //! new candidates as they are gathered; its session says that it is the same.
 
@@ -14,12 +14,14 @@ use std::time::Duration;
 use passalong_proto::invite::{Invite, InviteSecret};
 use passalong_proto::keys::{DeviceId, Role, is_from_sharer, stop_statement};
 use passalong_proto::knock::{self, Answer, DeviceName, Knock, Offer, Refusal, SessionId};
+use passalong_proto::rendezvous::mailbox::MAX_LETTER;
 use passalong_proto::wire::Message;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use crate::api::{Carrier, CarrierState, CarrierView, Problem, ProblemCode};
 use crate::context::Context;
+use crate::dht::Seeking;
 use crate::lan::LanWatch;
 use crate::link::{self, Connecting, LinkError};
 use crate::peer::{Control, GreetError, Peer, greet};
@@ -41,6 +43,12 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const WELCOMED: Duration = Duration::from_secs(15);
 /// Time to gather candidates before the first knock, where there are servers.
 const GATHER: Duration = Duration::from_millis(150);
+/// Time to gather for a knock that is left in the DHT.
+const GATHER_FOR_DHT: Duration = Duration::from_millis(1500);
+/// Attempts at which addresses found in the DHT are knocked at, and how often
+/// from then on: anybody with the invite can put addresses there.
+const FOUND_FIRST: usize = 8;
+const FOUND_EVERY: usize = 5;
 /// Time to gather for a code that is sent only once.
 const GATHER_FOR_PASTE: Duration = Duration::from_secs(3);
 /// A member that does not answer a call within this time is not there.
@@ -128,9 +136,12 @@ impl Knocking {
                     return;
                 }
             };
-            let lan = match call {
-                None => context.lan().map(|lan| lan.found()),
-                Some(_) => None,
+            let (lan, dht) = match call {
+                None => (
+                    context.lan().map(|lan| lan.found()),
+                    Seeking::start(&context, invite.secret),
+                ),
+                Some(_) => (None, None),
             };
             let search = Search {
                 knocker: context.post.knocker(invite.secret.id()),
@@ -139,13 +150,17 @@ impl Knocking {
                 shunned,
                 call,
                 lan,
+                dht,
                 found: Vec::new(),
+                found_in_dht: Vec::new(),
                 session: SessionId(crate::random()),
                 connecting,
                 sealed: None,
+                left: None,
                 welcome: None,
                 pinned: false,
                 attempt: 0,
+                begun: Instant::now(),
                 met: met_sender,
                 carriers: carriers_sender,
             };
@@ -193,6 +208,8 @@ struct Welcome {
     device: DeviceId,
     name: DeviceName,
     since: Instant,
+    /// The answer lay in the DHT.
+    by_dht: bool,
 }
 
 struct Search {
@@ -204,15 +221,21 @@ struct Search {
     /// The one member that is meant, if not anybody.
     call: Option<Call>,
     lan: Option<LanWatch>,
+    dht: Option<Seeking>,
     found: Vec<SocketAddr>,
+    found_in_dht: Vec<SocketAddr>,
     session: SessionId,
     connecting: Connecting,
     /// The last knock and the offer in it.
     sealed: Option<(Offer, Vec<u8>)>,
+    /// The number of the knock that was left in the DHT, and the offer in it.
+    left: Option<([u8; 8], Offer)>,
     welcome: Option<Welcome>,
     /// A reply code of this session is in somebody's hands.
     pinned: bool,
     attempt: usize,
+    /// When this session began.
+    begun: Instant,
     met: mpsc::Sender<Met>,
     carriers: watch::Sender<Vec<CarrierView>>,
 }
@@ -248,9 +271,14 @@ impl Search {
                         next_knock = Instant::now();
                     }
                 }
+                () = changed_in_dht(&mut self.dht) => {
+                    if self.look_into_dht() {
+                        next_knock = Instant::now();
+                    }
+                }
                 answer = self.knocker.answer() => {
                     let goes_on = match answer {
-                        Some(answer) => self.answered(answer).await,
+                        Some((knock, answer)) => self.answered(knock, answer).await,
                         None => None,
                     };
                     if goes_on.is_none() {
@@ -307,6 +335,18 @@ impl Search {
         any
     }
 
+    /// Takes in what was found in the DHT; says whether that is new.
+    fn look_into_dht(&mut self) -> bool {
+        let mut found = self.dht.as_mut().map(Seeking::found).unwrap_or_default();
+        if !self.context.config.dht_addresses {
+            found.clear();
+        }
+        let any = found.iter().any(|each| !self.found_in_dht.contains(each));
+        self.found_in_dht = found;
+        self.show();
+        any
+    }
+
     fn show(&self) {
         let state = |possible: bool| match (&self.welcome, possible) {
             (Some(_), true) => CarrierState::Answered,
@@ -321,6 +361,10 @@ impl Search {
             CarrierView {
                 carrier: Carrier::Lan,
                 state: state(self.lan.is_some()),
+            },
+            CarrierView {
+                carrier: Carrier::Dht,
+                state: state(self.dht.as_ref().is_some_and(Seeking::is_possible)),
             },
             CarrierView {
                 carrier: Carrier::Paste,
@@ -353,6 +397,11 @@ impl Search {
         for address in self.invite.addresses.iter().chain(&self.found) {
             self.knocker.send(bytes, *address).await;
         }
+        if self.attempt <= FOUND_FIRST || self.attempt.is_multiple_of(FOUND_EVERY) {
+            for address in &self.found_in_dht {
+                self.knocker.send(bytes, *address).await;
+            }
+        }
         if let Some(call) = &self.call {
             for control in &call.through {
                 control.send(Message::Forward {
@@ -360,6 +409,32 @@ impl Search {
                     sealed: bytes.clone(),
                 });
             }
+        }
+        self.leave_in_dht();
+    }
+
+    /// Leaves a knock in the DHT, once all is gathered that it should say, and
+    /// another one when there is more to say.
+    fn leave_in_dht(&mut self) {
+        let ready = self.connecting.is_gathered() || self.begun.elapsed() >= GATHER_FOR_DHT;
+        let Some(dht) = self
+            .dht
+            .as_ref()
+            .filter(|_| ready && self.welcome.is_none())
+        else {
+            return;
+        };
+        let mut content = self.content(self.connecting.local_offer());
+        content.shorten(MAX_LETTER);
+        if matches!(&self.left, Some((_, offer)) if *offer == content.offer) {
+            return;
+        }
+        let sealed = self.knocker.seal(&self.invite.secret, &content);
+        if let Ok(bytes) = sealed
+            && let Some(id) = knock::datagram_id(&bytes)
+        {
+            dht.knock(self.session, bytes);
+            self.left = Some((id, content.offer));
         }
     }
 
@@ -416,7 +491,7 @@ impl Search {
     }
 
     /// Takes an answer; `None` ends the search.
-    async fn answered(&mut self, answer: Answer) -> Option<()> {
+    async fn answered(&mut self, to: [u8; 8], answer: Answer) -> Option<()> {
         if answer.session() != self.session {
             return Some(());
         }
@@ -473,6 +548,7 @@ impl Search {
                         device,
                         name,
                         since: Instant::now(),
+                        by_dht: matches!(&self.left, Some((left, _)) if *left == to),
                     });
                     self.show();
                 }
@@ -482,11 +558,11 @@ impl Search {
     }
 
     fn is_out_of_patience(&self) -> bool {
-        // A code that is carried by hand keeps its connection for longer.
-        let patience = if self.pinned { PATIENCE } else { WELCOMED };
-        self.welcome
-            .as_ref()
-            .is_some_and(|welcome| welcome.since.elapsed() > patience)
+        self.welcome.as_ref().is_some_and(|welcome| {
+            // What is carried slowly keeps its connection for longer.
+            let slow = self.pinned || welcome.by_dht;
+            welcome.since.elapsed() > if slow { PATIENCE } else { WELCOMED }
+        })
     }
 
     /// Begins again with a new connection; `false` if none can be built.
@@ -503,9 +579,11 @@ impl Search {
                     .await;
                 self.session = SessionId(crate::random());
                 self.sealed = None;
+                self.left = None;
                 self.welcome = None;
                 self.pinned = false;
                 self.attempt = 0;
+                self.begun = Instant::now();
                 self.connecting.gathered(GATHER).await;
                 self.show();
                 true
@@ -561,6 +639,13 @@ impl Search {
             // Nobody waits any more.
             peer.drop_link().await;
         }
+    }
+}
+
+async fn changed_in_dht(dht: &mut Option<Seeking>) {
+    match dht {
+        Some(dht) => dht.changed().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -2,13 +2,14 @@
 //! one handle, [`Engine`], which takes requests and gives a stream of events.
 //!
 //! `api` is what crosses to a window or a command line. Only `link` knows
-//! WebRTC, only `store` knows the database, only `post` and `lan` know how
+//! WebRTC, only `store` knows the database, only `post`, `lan` and `dht` know how
 //! knocks travel; protocol decisions are made in `passalong-proto`.
 
 pub mod api;
 mod board;
 mod config;
 mod context;
+mod dht;
 pub mod doctor;
 mod engine;
 mod ice;

@@ -20,6 +20,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::api::Id;
+use crate::dht::Mail;
 use crate::link;
 use crate::peer::Control;
 
@@ -55,6 +56,11 @@ pub(crate) enum WayBack {
     Paste { answer: oneshot::Sender<Vec<u8>> },
     /// Through the member that passed the knock on, to the one who knocked.
     Forward { through: Control, to: DeviceId },
+    /// Into the DHT, where whoever knocked looks for it.
+    Mailbox {
+        answers: mpsc::Sender<Mail>,
+        knock: [u8; 8],
+    },
 }
 
 type AnswerSender = mpsc::Sender<Vec<u8>>;
@@ -168,7 +174,35 @@ impl Post {
         ))
     }
 
-    /// Hands a pasted answer to the transfer whose knock it answers.
+    /// Delivers a knock from a mailbox of the share behind `secret`, answers to
+    /// `answers`, unless it is this device's `own`; says whether it fits.
+    pub(crate) fn deliver_mail(
+        &self,
+        secret: &InviteSecret,
+        own: DeviceId,
+        bytes: &[u8],
+        answers: &mpsc::Sender<Mail>,
+    ) -> bool {
+        let (Ok(received), Some(knock)) = (knock::open(secret, bytes), knock::datagram_id(bytes))
+        else {
+            return false;
+        };
+        let share = lock(&self.routes).shares.get(&secret.id()).cloned();
+        let Some((_, visits)) = share.filter(|_| received.knock.device != own) else {
+            return false;
+        };
+        let visit = Visit {
+            knock: received,
+            back: WayBack::Mailbox {
+                answers: answers.clone(),
+                knock,
+            },
+            same_machine: false,
+        };
+        visits.try_send(visit).is_ok()
+    }
+
+    /// Hands an answer that came by paste or lay in the DHT to the transfer whose knock it answers.
     pub(crate) fn deliver_answer(&self, bytes: &[u8]) -> Option<Id> {
         route_answer(&self.routes, bytes)
     }
@@ -269,13 +303,13 @@ impl Knocker {
         send(&self.sockets, bytes, to).await;
     }
 
-    /// The next answer that opens.
-    pub(crate) async fn answer(&mut self) -> Option<knock::Answer> {
+    /// The next answer that opens, with the number in the header of its knock.
+    pub(crate) async fn answer(&mut self) -> Option<([u8; 8], knock::Answer)> {
         loop {
             let bytes = self.answers.recv().await?;
             for sent in self.sent.iter_mut().chain(&mut self.pinned) {
                 if let Ok(answer) = sent.open(&bytes) {
-                    return Some(answer);
+                    return Some((sent.id(), answer));
                 }
             }
         }

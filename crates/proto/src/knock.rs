@@ -35,6 +35,8 @@ pub const MAX_CALL_BACK: usize = 6;
 /// Longest device name, in characters.
 pub const MAX_NAME_CHARS: usize = 40;
 
+/// A name that is cut for want of room keeps so many bytes.
+const SHORT_NAME_BYTES: usize = 48;
 const PATTERN: &str = "Noise_NNpsk0_25519_ChaChaPoly_BLAKE2s";
 const PROLOGUE: &[u8] = b"passalong knock 1";
 const REPLY_PREFIX: &str = "passalong-reply:";
@@ -174,6 +176,31 @@ pub struct Knock {
     pub call_back: Vec<SocketAddr>,
 }
 
+impl Knock {
+    /// Makes it fit into `limit` bytes once it is sealed, if it can: addresses to be
+    /// called back on are left out, a very long name is cut, then candidates are left
+    /// out, those of interfaces first and the last of them first.
+    pub fn shorten(&mut self, limit: usize) {
+        let fits = |knock: &Knock| sealed_len(knock).is_ok_and(|length| length <= limit);
+        if fits(self) {
+            return;
+        }
+        self.call_back.clear();
+        if !fits(self) {
+            let name = self.name.as_str();
+            let cut = name.floor_char_boundary(SHORT_NAME_BYTES);
+            self.name = DeviceName::new(&name[..cut]);
+        }
+        while !fits(self) && !self.offer.candidates.is_empty() {
+            let candidates = &mut self.offer.candidates;
+            let host = candidates
+                .iter()
+                .rposition(|candidate| candidate.kind == CandidateKind::Host);
+            candidates.remove(host.unwrap_or(candidates.len() - 1));
+        }
+    }
+}
+
 /// What an answer says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Answer {
@@ -266,6 +293,12 @@ pub fn seal(secret: &InviteSecret, knock: &Knock) -> Result<(Vec<u8>, SentKnock)
     // The first eight bytes of the ephemeral key: random, and known to both.
     let id = first_bytes(&sealed).ok_or(KnockError::Format)?;
     Ok((datagram(KNOCK_BYTE, id, &sealed), SentKnock { id, state }))
+}
+
+/// How long a knock is once it is sealed, in bytes.
+pub fn sealed_len(knock: &Knock) -> Result<usize, KnockError> {
+    let plain = postcard::to_stdvec(knock).map_err(|_| KnockError::Content)?;
+    Ok(HEADER + NOISE_OVERHEAD + plain.len().next_multiple_of(PADDING))
 }
 
 impl SentKnock {

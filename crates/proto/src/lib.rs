@@ -16,6 +16,7 @@ pub mod manifest;
 pub mod membership;
 pub mod pieces;
 pub mod placement;
+pub mod rendezvous;
 pub mod safe_path;
 pub mod scheduler;
 pub mod sending;

@@ -3,4 +3,4 @@
 /**
  * A way a knock and its answer travel.
  */
-export type Carrier = "addresses" | "lan" | "paste";
+export type Carrier = "addresses" | "lan" | "dht" | "paste";

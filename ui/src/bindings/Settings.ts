@@ -15,6 +15,10 @@ downloadDir: string | null,
  */
 lan: boolean, 
 /**
+ * Meet people in the Mainline DHT.
+ */
+dht: boolean, 
+/**
  * STUN servers as `stun:host:port`.
  */
 stun: Array<string>, 

@@ -237,12 +237,14 @@ export function audienceWords(audience: Audience): { label: string; sentence: st
 const CARRIERS: Record<Carrier, string> = {
   addresses: "Addresses in the link",
   lan: "Local network",
+  dht: "Internet, by the code",
   paste: "Reply code",
 };
 
 const CARRIER_STATES: Record<Carrier, Record<CarrierState, string>> = {
   addresses: { unavailable: "the invite has none", trying: "knocking", answered: "answered" },
   lan: { unavailable: "switched off", trying: "looking around", answered: "answered" },
+  dht: { unavailable: "switched off, or cannot be reached", trying: "looking around", answered: "answered" },
   paste: { unavailable: "not used", trying: "waiting for their answer", answered: "answered" },
 };
 

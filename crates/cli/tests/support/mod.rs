@@ -48,7 +48,14 @@ impl Person {
 
     /// Runs the command in their home, on the loopback and with their data.
     pub fn run(&self, words: &[&str]) -> Running {
-        let mut all = vec!["--bind", "127.0.0.1", "--no-lan", "--stun", "none"];
+        let mut all = vec![
+            "--bind",
+            "127.0.0.1",
+            "--no-lan",
+            "--no-dht",
+            "--stun",
+            "none",
+        ];
         all.extend(words);
         self.run_bare(&all)
     }

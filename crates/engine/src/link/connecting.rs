@@ -155,6 +155,11 @@ impl Connecting {
         let _ = tokio::time::timeout(limit, complete).await;
     }
 
+    /// Whether every server was asked for candidates.
+    pub(crate) fn is_gathered(&self) -> bool {
+        self.local.borrow().complete
+    }
+
     /// Takes the other side's half: the first time whole, later only the
     /// candidates that are new. A different fingerprint is refused.
     pub(crate) async fn set_remote(&mut self, remote: &Offer) -> Result<(), LinkError> {

@@ -19,6 +19,7 @@ mod signed_hashes;
 mod writer;
 
 use std::fs::File;
+use std::net::SocketAddrV4;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -113,6 +114,24 @@ impl Store {
 
     pub(crate) fn set_port(&self, port: u16) -> Result<(), Problem> {
         self.set_value("port", &port.to_be_bytes())
+    }
+
+    /// Nodes of the DHT called `dht` that an earlier run knew; none of another.
+    pub(crate) fn dht_nodes(&self, dht: &str) -> Result<Vec<SocketAddrV4>, Problem> {
+        let kept = self
+            .value("dht_nodes")?
+            .and_then(|b| String::from_utf8(b).ok());
+        let mut lines = kept.as_deref().unwrap_or_default().lines();
+        if lines.next() != Some(dht) {
+            return Ok(Vec::new());
+        }
+        Ok(lines.filter_map(|line| line.parse().ok()).collect())
+    }
+
+    pub(crate) fn set_dht_nodes(&self, dht: &str, nodes: &[SocketAddrV4]) -> Result<(), Problem> {
+        let mut lines = vec![dht.to_owned()];
+        lines.extend(nodes.iter().map(ToString::to_string));
+        self.set_value("dht_nodes", lines.join("\n").as_bytes())
     }
 
     /// The settings; what cannot be read is the default.

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::member::{Change, Member};
 use crate::context::Context;
+use crate::dht::Mail;
 use crate::knocking::{Call, Knocking, Met};
 use crate::link::{self, Connecting};
 use crate::peer::{Peer, greet};
@@ -19,6 +20,8 @@ use crate::post::{Visit, WayBack};
 
 /// A connection that is not made after this long is given up.
 const CONNECT: Duration = Duration::from_secs(45);
+/// A connection whose knock came out of the DHT, where the answer has to be found.
+const CONNECT_BY_DHT: Duration = Duration::from_secs(60);
 /// A connection whose knock came by paste may wait for a person.
 const CONNECT_BY_PASTE: Duration = Duration::from_secs(600);
 
@@ -64,6 +67,7 @@ pub(super) async fn refuse(visit: Visit, reason: Refusal) {
 }
 
 async fn answer(visit: Visit, answer: Answer) {
+    let session = answer.session();
     let Ok(bytes) = visit.knock.answer(&answer) else {
         return;
     };
@@ -76,6 +80,14 @@ async fn answer(visit: Visit, answer: Answer) {
             let _ = answer.send(bytes);
         }
         WayBack::Forward { through, to } => through.send(Message::Forward { to, sealed: bytes }),
+        WayBack::Mailbox { answers, knock } => {
+            // A lost answer is asked for by the next knock.
+            let _ = answers.try_send(Mail {
+                knock,
+                session,
+                answer: bytes,
+            });
+        }
     }
 }
 
@@ -93,8 +105,11 @@ impl Answering {
         first: Visit,
         mut knocks: mpsc::Receiver<Visit>,
     ) -> Option<Peer> {
-        let pasted = matches!(first.back, WayBack::Paste { .. });
-        let patience = if pasted { CONNECT_BY_PASTE } else { CONNECT };
+        let patience = match first.back {
+            WayBack::Paste { .. } => CONNECT_BY_PASTE,
+            WayBack::Mailbox { .. } => CONNECT_BY_DHT,
+            WayBack::Datagram { .. } | WayBack::Forward { .. } => CONNECT,
+        };
         let settings = self
             .context
             .link_settings(first.same_machine, patience)
@@ -107,8 +122,12 @@ impl Answering {
                 return None;
             }
         };
-        // A person carries this answer once, so it should have every candidate.
-        let gather = Duration::from_millis(if pasted { 3000 } else { 150 });
+        // An answer that is carried once should have every candidate.
+        let gather = Duration::from_millis(match first.back {
+            WayBack::Paste { .. } => 3000,
+            WayBack::Mailbox { .. } => 1000,
+            WayBack::Datagram { .. } | WayBack::Forward { .. } => 150,
+        });
         connecting.gathered(gather).await;
         self.reply(first, &connecting).await;
         let mut state = connecting.progress();

@@ -42,6 +42,7 @@ use self::people::People;
 use crate::api::{CarrierView, CopiesView, DeviceView, PersonView, Problem, Route, Safety};
 use crate::board::Rate;
 use crate::context::Context;
+use crate::dht;
 use crate::knocking::{Knocking, Met};
 use crate::peer::Control;
 use crate::post::{VISIT_QUEUE, Visit};
@@ -144,6 +145,9 @@ pub(crate) struct Swarm {
     searching: bool,
     answering: bool,
     announced: bool,
+    /// Others are to find this device, and the part of it that the DHT has.
+    to_be_met: bool,
+    meeting: Option<dht::Member>,
     /// For a download: files and bytes accepted, and whether all of it is here.
     accepted: Option<(u32, u64)>,
     complete: bool,
@@ -197,6 +201,8 @@ impl Swarm {
             searching: false,
             answering: false,
             announced: false,
+            to_be_met: false,
+            meeting: None,
             accepted: None,
             complete: false,
             told_bytes: 0,
@@ -247,8 +253,10 @@ impl Swarm {
         }
     }
 
-    /// Says on the local network that knocks are answered here.
+    /// Says on the local network and in the DHT that knocks are answered here.
     pub(crate) fn announce(&mut self) {
+        self.to_be_met = true;
+        self.meet();
         let secret = self.invite.secret;
         if !self.announced
             && let Some(lan) = self.context.lan()
@@ -258,8 +266,24 @@ impl Swarm {
         }
     }
 
-    /// Is not found on the local network any more; knocks are still answered.
+    /// Is met in the DHT as long as it is to be met and that is switched on.
+    pub(super) fn meet(&mut self) {
+        if !self.to_be_met || self.context.dht().is_none() {
+            self.meeting = None;
+            return;
+        }
+        if self.meeting.is_none() {
+            self.meeting = dht::Member::start(&self.context, self.invite.secret);
+        }
+        if let Some(meeting) = &self.meeting {
+            meeting.crowd(self.linked.len(), self.links.len() < MAX_LINKS);
+        }
+    }
+
+    /// Is not found any more; knocks are still answered.
     pub(crate) fn withdraw(&mut self) {
+        self.to_be_met = false;
+        self.meeting = None;
         if self.announced
             && let Some(lan) = self.context.lan()
         {

@@ -73,6 +73,7 @@ impl Swarm {
         if self.ticks.is_multiple_of(TELL_EVERY) {
             self.tell_progress();
             self.tell_preparing();
+            self.meet();
         }
         if self.ticks.is_multiple_of(COUNT_EVERY) {
             self.count();

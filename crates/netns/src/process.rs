@@ -1,5 +1,5 @@
-//! A program under measurement: started, listened to, and watched in /proc for
-//! the memory and the processor time it takes.
+//! A program that is run from outside: started, listened to, spoken to, and
+//! watched in /proc for the memory and the processor time it takes.
 //!
 //! It is killed and gone when its value is dropped. Times of lines are those at which
 //! they were read.
@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
-use tokio::process::{Child, Command};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader};
+use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -28,23 +28,25 @@ const COMPLAINTS: usize = 10;
 
 /// What a process has taken since it was started.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Used {
+pub struct Used {
     /// Processor time of all its threads.
-    pub(crate) cpu: Duration,
+    pub cpu: Duration,
     /// The most memory it has held, in bytes.
-    pub(crate) peak: u64,
+    pub peak: u64,
 }
 
 /// A line that a program has printed.
 #[derive(Debug)]
-pub(crate) struct Said {
-    pub(crate) at: Instant,
-    pub(crate) text: String,
+pub struct Said {
+    /// When it was read.
+    pub at: Instant,
+    /// Without its end.
+    pub text: String,
 }
 
 /// A running program.
 #[derive(Debug)]
-pub(crate) struct Running {
+pub struct Running {
     name: String,
     begun: Instant,
     child: Child,
@@ -52,14 +54,32 @@ pub(crate) struct Running {
     lines: mpsc::UnboundedReceiver<Said>,
     complaints: Arc<Mutex<Vec<String>>>,
     tasks: [JoinHandle<()>; 2],
+    input: Option<ChildStdin>,
     used: Used,
 }
 
 impl Running {
-    /// Starts `command`, which is called `name` in messages.
-    pub(crate) fn start(name: &str, mut command: Command) -> Result<Running, Failure> {
+    /// Starts `command`, which is called `name` in messages. It has nothing to read.
+    ///
+    /// # Errors
+    /// If the system cannot start it.
+    pub fn start(name: &str, mut command: Command) -> Result<Running, Failure> {
+        command.stdin(Stdio::null());
+        Running::spawn(name, command)
+    }
+
+    /// Starts `command` as [`Running::start`] does, and leaves its input open for
+    /// [`Running::tell`].
+    ///
+    /// # Errors
+    /// If the system cannot start it.
+    pub fn start_listening(name: &str, mut command: Command) -> Result<Running, Failure> {
+        command.stdin(Stdio::piped());
+        Running::spawn(name, command)
+    }
+
+    fn spawn(name: &str, mut command: Command) -> Result<Running, Failure> {
         command
-            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
@@ -91,22 +111,37 @@ impl Running {
         Ok(Running {
             name: name.to_owned(),
             begun,
-            child,
             pid,
             lines,
             complaints,
             tasks,
+            input: child.stdin.take(),
+            child,
             used: Used::default(),
         })
     }
 
+    /// Writes a line to its input.
+    ///
+    /// # Errors
+    /// If it takes none, or has ended.
+    pub async fn tell(&mut self, line: &str) -> Result<(), Failure> {
+        let input = self
+            .input
+            .as_mut()
+            .ok_or(Failure::Broken("a program that is told something listens"))?;
+        let line = format!("{line}\n");
+        let written = input.write_all(line.as_bytes()).await;
+        written.map_err(|error| Failure::io(format!("{} takes no input", self.name), error))
+    }
+
     /// When it was started.
-    pub(crate) fn begun(&self) -> Instant {
+    pub fn begun(&self) -> Instant {
         self.begun
     }
 
     /// Its next line, or `None` when it has ended. Watches it meanwhile.
-    pub(crate) async fn line(&mut self) -> Option<Said> {
+    pub async fn line(&mut self) -> Option<Said> {
         let mut look = tokio::time::interval(LOOK);
         loop {
             tokio::select! {
@@ -119,13 +154,13 @@ impl Running {
     }
 
     /// What it has taken until now, or until it ended.
-    pub(crate) fn used(&mut self) -> Used {
+    pub fn used(&mut self) -> Used {
         self.look();
         self.used
     }
 
     /// Asks it to end, as Ctrl-C does.
-    pub(crate) fn interrupt(&self) {
+    pub fn interrupt(&self) {
         let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw);
         if let Some(pid) = pid
             && self.child.id().is_some()
@@ -136,7 +171,10 @@ impl Running {
     }
 
     /// Waits until it has ended.
-    pub(crate) async fn ended(&mut self) -> Result<ExitStatus, Failure> {
+    ///
+    /// # Errors
+    /// If the system lost track of it.
+    pub async fn ended(&mut self) -> Result<ExitStatus, Failure> {
         // Until it is waited for, /proc tells the time that all of it took.
         while !self.look() {
             tokio::time::sleep(LOOK).await;
@@ -146,7 +184,7 @@ impl Running {
     }
 
     /// The failure of this program: `problem`, with what it complained about.
-    pub(crate) fn failure(&self, problem: &str) -> Failure {
+    pub fn failure(&self, problem: &str) -> Failure {
         let complaints = self
             .complaints
             .lock()

@@ -1,19 +1,29 @@
-//! What can go wrong with a measurement, in words for the person who runs it.
+//! What can go wrong with a run, in words for the person who started it.
 
 use std::io;
 
-/// Why a measurement ended.
+/// Why a run ended.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Failure {
+pub enum Failure {
     /// Something is missing on this computer.
     #[error("{0}")]
     Missing(String),
     /// The system refused something.
     #[error("{what}: {error}")]
-    Io { what: String, error: io::Error },
-    /// A program under measurement, or one that is needed for it, failed.
+    Io {
+        /// What was to be done.
+        what: String,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// A program that is run failed.
     #[error("{program}: {problem}")]
-    Program { program: String, problem: String },
+    Program {
+        /// What it is called.
+        program: String,
+        /// What went wrong, with what it complained about.
+        problem: String,
+    },
     /// What arrived is not what was sent.
     #[error("{0} did not arrive as it was sent")]
     Spoiled(String),
@@ -24,7 +34,7 @@ pub(crate) enum Failure {
 
 impl Failure {
     /// `what` failed with `error`.
-    pub(crate) fn io(what: impl Into<String>, error: io::Error) -> Failure {
+    pub fn io(what: impl Into<String>, error: io::Error) -> Failure {
         Failure::Io {
             what: what.into(),
             error,
@@ -32,7 +42,7 @@ impl Failure {
     }
 
     /// `program` failed as `problem` says.
-    pub(crate) fn program(program: &str, problem: impl Into<String>) -> Failure {
+    pub fn program(program: &str, problem: impl Into<String>) -> Failure {
         Failure::Program {
             program: program.to_owned(),
             problem: problem.into(),

@@ -10,22 +10,25 @@ use std::process::{Command, Stdio};
 
 use crate::Failure;
 
-const PREFIX: &str = "passalong-bench";
+const PREFIX: &str = "passalong";
 
 /// A namespace with nothing but a loopback device.
 #[derive(Debug)]
-pub(crate) struct Namespace {
+pub struct Namespace {
     name: String,
 }
 
 impl Namespace {
     /// Makes one; `mark` tells those of a process apart.
-    pub(crate) fn new(mark: &str) -> Result<Namespace, Failure> {
+    ///
+    /// # Errors
+    /// If `ip` may not.
+    pub fn new(mark: &str) -> Result<Namespace, Failure> {
         let name = format!("{PREFIX}-{}-{mark}", std::process::id());
         ip(["netns", "add", &name])?;
         let namespace = Namespace { name };
         namespace.ip(["link", "set", "lo", "up"])?;
-        // The roads speak IPv4; nothing else shall travel on them.
+        // The networks speak IPv4; nothing else shall travel on them.
         let quiet = "echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6; \
                      echo 1 > /proc/sys/net/ipv6/conf/default/disable_ipv6";
         ip(["netns", "exec", &namespace.name, "sh", "-c", quiet])?;
@@ -33,17 +36,20 @@ impl Namespace {
     }
 
     /// The name that `ip` knows it by.
-    pub(crate) fn name(&self) -> &str {
+    pub fn name(&self) -> &str {
         &self.name
     }
 
     /// Runs `ip` with these arguments in here.
-    pub(crate) fn ip<'a>(&'a self, args: impl IntoIterator<Item = &'a str>) -> Result<(), Failure> {
+    ///
+    /// # Errors
+    /// If `ip` refuses.
+    pub fn ip<'a>(&'a self, args: impl IntoIterator<Item = &'a str>) -> Result<(), Failure> {
         ip(["-n", &self.name].into_iter().chain(args))
     }
 
     /// The command that runs `program` in here; its process id is the program's.
-    pub(crate) fn command(&self, program: &Path) -> tokio::process::Command {
+    pub fn command(&self, program: &Path) -> tokio::process::Command {
         let mut command = tokio::process::Command::new("ip");
         command.args(["netns", "exec", &self.name]).arg(program);
         command
@@ -59,6 +65,9 @@ impl Drop for Namespace {
 }
 
 /// Takes away what runs that were killed left behind.
+///
+/// # Errors
+/// If `ip` refuses.
 pub(crate) fn clear_left_behind() -> Result<(), Failure> {
     let Ok(entries) = std::fs::read_dir("/run/netns") else {
         // Nobody has made any namespace since the computer was started.
@@ -80,7 +89,10 @@ pub(crate) fn clear_left_behind() -> Result<(), Failure> {
 }
 
 /// Runs `ip`; what it says goes into the failure.
-pub(crate) fn ip(args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<(), Failure> {
+///
+/// # Errors
+/// If it is missing or refuses.
+pub fn ip(args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<(), Failure> {
     let mut command = Command::new("ip");
     command.args(args).stdin(Stdio::null());
     let output = command

@@ -1,0 +1,102 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Parser;
+use passalong_netns::Failure;
+
+use crate::kinds::Kind;
+use crate::meeting::Carrier;
+
+/// Lets passalong meet itself behind every kind of router. Needs root, ip
+/// (iproute2) and coturn; where they are missing it says so and ends well.
+#[derive(Debug, Parser)]
+#[command(name = "passalong-natlab", version)]
+pub(crate) struct Args {
+    /// Only these parts, separated by commas
+    #[arg(long, value_name = "PART", value_enum, value_delimiter = ',')]
+    pub(crate) parts: Vec<Part>,
+
+    /// Only pairs of these kinds, separated by commas
+    #[arg(long, value_name = "KIND", value_enum, value_delimiter = ',')]
+    pub(crate) kinds: Vec<Kind>,
+
+    /// Only by these carriers, separated by commas
+    #[arg(long, value_name = "CARRIER", value_enum, value_delimiter = ',')]
+    pub(crate) carriers: Vec<Carrier>,
+
+    /// Set the relay for all pairs, or for none; otherwise those who need it meet
+    /// with it, too
+    #[arg(long, value_name = "BOOL")]
+    pub(crate) relay: Option<bool>,
+
+    /// Meetings at the same time
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=32))]
+    pub(crate) jobs: u8,
+
+    /// Give a pair that must meet this long, and a transfer that is disturbed twice
+    /// as long
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
+    pub(crate) limit: Duration,
+
+    /// Give a pair that cannot meet this long to surprise
+    #[arg(long, value_name = "SECONDS", default_value = "25", value_parser = seconds)]
+    pub(crate) hopeless: Duration,
+
+    /// The passalong that meets itself, instead of the one beside this program
+    #[arg(long, value_name = "FILE", env = "PASSALONG")]
+    program: Option<PathBuf>,
+
+    /// Put full logs and captured packets into this folder
+    #[arg(long, value_name = "DIR")]
+    pub(crate) logs: Option<PathBuf>,
+
+    /// Write the tables into this page
+    #[arg(long, value_name = "FILE")]
+    pub(crate) page: Option<PathBuf>,
+}
+
+/// What can be tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Part {
+    /// a meeting for each pair of kinds
+    Pairs,
+    /// networks that change in the middle of a transfer
+    Roaming,
+    /// what can be read on the wires of a meeting
+    Capture,
+}
+
+impl Args {
+    /// Whether a part is asked for.
+    pub(crate) fn wants(&self, part: Part) -> bool {
+        self.parts.is_empty() || self.parts.contains(&part)
+    }
+
+    /// Where passalong is.
+    pub(crate) fn program(&self) -> Result<PathBuf, Failure> {
+        let beside = || Some(std::env::current_exe().ok()?.with_file_name("passalong"));
+        let program = self.program.clone().or_else(beside);
+        program.filter(|path| path.is_file()).ok_or_else(|| {
+            let text = "passalong is missing: cargo build -p passalong-cli builds it";
+            Failure::Missing(text.to_owned())
+        })
+    }
+}
+
+fn seconds(text: &str) -> Result<Duration, std::num::ParseIntError> {
+    text.parse().map(Duration::from_secs)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+}

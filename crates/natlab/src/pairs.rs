@@ -1,0 +1,160 @@
+//! `pairs`: a meeting for each pair of kinds, some at the same time, and what
+//! came of each held against what can be expected.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use passalong_netns::Failure;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use crate::args::Args;
+use crate::kinds::{Kind, Pair};
+use crate::lab::Lab;
+use crate::meeting::{Carrier, Meeting, Met};
+use crate::passalong::Setting;
+
+/// Bytes of the file that is handed over.
+const BYTES: usize = 3_000_000;
+
+/// A pair, and how it is to meet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Cell {
+    pub(crate) pair: Pair,
+    pub(crate) carrier: Carrier,
+    /// Whether both have the relay set.
+    pub(crate) relay: bool,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Result {
+    pub(crate) cell: Cell,
+    /// How they met, if they did.
+    pub(crate) met: Option<Met>,
+    /// What failed, if they could not even try.
+    pub(crate) failure: Option<String>,
+}
+
+impl Result {
+    /// Whether it is as it has to be: who can meet has met. Who meets against all
+    /// expectation is welcome.
+    pub(crate) fn is_good(&self) -> bool {
+        self.met.is_some() || !self.cell.must_meet() && self.failure.is_none()
+    }
+}
+
+impl Cell {
+    pub(crate) fn must_meet(self) -> bool {
+        self.pair.can_meet(self.relay)
+    }
+
+    fn words(self) -> String {
+        let relay = if self.relay { ", with a relay" } else { "" };
+        format!("{}, {}{relay}", self.pair.words(), self.carrier.words())
+    }
+
+    /// A name for files.
+    fn file(self) -> String {
+        let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
+        self.words().chars().map(plain).collect()
+    }
+}
+
+/// The cells that `args` asks for.
+fn cells(args: &Args) -> Vec<Cell> {
+    let wanted = |kind: &Kind| args.kinds.is_empty() || args.kinds.contains(kind);
+    let pairs = Pair::all().into_iter().filter(|pair| match pair {
+        Pair::Apart(a, b) => wanted(a) && wanted(b),
+        _ => args.kinds.is_empty(),
+    });
+    let mut cells = Vec::new();
+    for pair in pairs {
+        for carrier in [Carrier::Link, Carrier::Paste] {
+            let possible = carrier != Carrier::Link || pair.has_open_door();
+            let asked = args.carriers.is_empty() || args.carriers.contains(&carrier);
+            if possible && asked {
+                let relays: &[bool] = match (args.relay, pair.can_meet(false)) {
+                    (Some(relay), _) => &[relay],
+                    // With a relay those are asked again that need it.
+                    (None, true) => &[false],
+                    (None, false) => &[false, true],
+                };
+                cells.extend(relays.iter().map(|relay| Cell {
+                    pair,
+                    carrier,
+                    relay: *relay,
+                }));
+            }
+        }
+    }
+    cells
+}
+
+/// Lets every pair meet; gives all results in order.
+pub(crate) async fn run(args: &Args) -> std::result::Result<Vec<Result>, Failure> {
+    let program = args.program()?;
+    let cells = cells(args);
+    let together = Arc::new(Semaphore::new(usize::from(args.jobs)));
+    let mut meetings = JoinSet::new();
+    for (index, cell) in cells.iter().copied().enumerate() {
+        let together = Arc::clone(&together);
+        let setting = Setting {
+            program: program.clone(),
+            relay: cell.relay,
+            lan: false,
+            logs: args.logs.clone(),
+        };
+        let limit = match cell.must_meet() {
+            true => args.limit,
+            false => args.hopeless,
+        };
+        meetings.spawn(async move {
+            let _turn = together.acquire().await;
+            let result = one(cell, &setting, limit).await;
+            eprintln!("  {}", said(&result));
+            (index, result)
+        });
+    }
+    let mut results = meetings.join_all().await;
+    results.sort_by_key(|(index, _)| *index);
+    Ok(results.into_iter().map(|(_, result)| result).collect())
+}
+
+/// What is said of a result while others go on.
+fn said(result: &Result) -> String {
+    let mark = if result.is_good() { "" } else { "FAILED: " };
+    let words = result.cell.words();
+    match (&result.met, &result.failure) {
+        (Some(met), _) => format!(
+            "{mark}{words}: {} after {:.1} s, all there after {:.1} s",
+            met.route, met.connected, met.whole
+        ),
+        (None, Some(failure)) => format!("{mark}{words}: {failure}"),
+        (None, None) => format!("{mark}{words}: not met"),
+    }
+}
+
+async fn one(cell: Cell, setting: &Setting, limit: Duration) -> Result {
+    let outcome = meet(cell, setting, limit).await;
+    let (met, failure) = match outcome {
+        Ok(met) => (met, None),
+        Err(failure) => (None, Some(failure.to_string())),
+    };
+    Result { cell, met, failure }
+}
+
+async fn meet(
+    cell: Cell,
+    setting: &Setting,
+    limit: Duration,
+) -> std::result::Result<Option<Met>, Failure> {
+    let log = cell.file();
+    let logs = setting.logs.as_deref();
+    let capture = logs.map(|logs: &Path| logs.join(format!("{log}.pcap")));
+    let lab = Lab::build(cell.pair, capture.as_deref()).await?;
+    let mut meeting = Meeting::begin(&lab, setting, cell.carrier, BYTES, &log).await?;
+    meeting.met(limit).await
+}
