@@ -54,8 +54,8 @@ async fn who_has_it_all_is_met_while_the_sharer_is_offline() {
     let ana = internet.hidden("Ana").await;
     let share = ana.share(&[ana.write("a.txt", b"hello")]).await;
     let (ben, cleo) = (internet.hidden("Ben").await, internet.hidden("Cleo").await);
-    ben.get(&share.code).await;
-    cleo.get(&share.code).await;
+    ben.get(&share.link).await;
+    cleo.get(&share.link).await;
     let _gone = ana.close().await;
     let dan = internet.hidden("Dan").await;
     let done = dan.get(&share.code).await;

@@ -6,6 +6,8 @@
 //! it is said to have and through those who are linked with it. The same knock, as text, is the reply code. A knock is repeated with
 //! new candidates as they are gathered; its session says that it is the same.
 
+mod places;
+
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,10 +21,9 @@ use passalong_proto::wire::Message;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
+use self::places::Places;
 use crate::api::{Carrier, CarrierState, CarrierView, Problem, ProblemCode};
 use crate::context::Context;
-use crate::dht::Seeking;
-use crate::lan::LanWatch;
 use crate::link::{self, Connecting, LinkError};
 use crate::peer::{Control, GreetError, Peer, greet};
 use crate::post::Knocker;
@@ -45,10 +46,6 @@ const WELCOMED: Duration = Duration::from_secs(15);
 const GATHER: Duration = Duration::from_millis(150);
 /// Time to gather for a knock that is left in the DHT.
 const GATHER_FOR_DHT: Duration = Duration::from_millis(1500);
-/// Attempts at which addresses found in the DHT are knocked at, and how often
-/// from then on: anybody with the invite can put addresses there.
-const FOUND_FIRST: usize = 8;
-const FOUND_EVERY: usize = 5;
 /// Time to gather for a code that is sent only once.
 const GATHER_FOR_PASTE: Duration = Duration::from_secs(3);
 /// A member that does not answer a call within this time is not there.
@@ -136,12 +133,9 @@ impl Knocking {
                     return;
                 }
             };
-            let (lan, dht) = match call {
-                None => (
-                    context.lan().map(|lan| lan.found()),
-                    Seeking::start(&context, invite.secret),
-                ),
-                Some(_) => (None, None),
+            let places = match call {
+                None => Places::of(&context, invite.secret),
+                Some(_) => Places::none(invite.secret),
             };
             let search = Search {
                 knocker: context.post.knocker(invite.secret.id()),
@@ -149,10 +143,7 @@ impl Knocking {
                 invite,
                 shunned,
                 call,
-                lan,
-                dht,
-                found: Vec::new(),
-                found_in_dht: Vec::new(),
+                places,
                 session: SessionId(crate::random()),
                 connecting,
                 sealed: None,
@@ -220,10 +211,7 @@ struct Search {
     shunned: HashSet<DeviceId>,
     /// The one member that is meant, if not anybody.
     call: Option<Call>,
-    lan: Option<LanWatch>,
-    dht: Option<Seeking>,
-    found: Vec<SocketAddr>,
-    found_in_dht: Vec<SocketAddr>,
+    places: Places,
     session: SessionId,
     connecting: Connecting,
     /// The last knock and the offer in it.
@@ -266,13 +254,8 @@ impl Search {
                     self.knock().await;
                     next_knock = Instant::now() + self.pause();
                 }
-                () = changed(&mut self.lan) => {
+                () = self.places.changed() => {
                     if self.look_around() {
-                        next_knock = Instant::now();
-                    }
-                }
-                () = changed_in_dht(&mut self.dht) => {
-                    if self.look_into_dht() {
                         next_knock = Instant::now();
                     }
                 }
@@ -316,33 +299,9 @@ impl Search {
         }
     }
 
-    /// Takes in what the local network offers; says whether that is new.
+    /// Takes in what was found elsewhere; says whether there is a new address.
     fn look_around(&mut self) -> bool {
-        let tag = self.invite.secret.lan_tag();
-        let addresses = self
-            .lan
-            .as_mut()
-            .map(|lan| lan.addresses(&tag))
-            .unwrap_or_default();
-        let mut any = false;
-        for address in addresses {
-            if !self.found.contains(&address) {
-                self.found.push(address);
-                any = true;
-            }
-        }
-        self.show();
-        any
-    }
-
-    /// Takes in what was found in the DHT; says whether that is new.
-    fn look_into_dht(&mut self) -> bool {
-        let mut found = self.dht.as_mut().map(Seeking::found).unwrap_or_default();
-        if !self.context.config.dht_addresses {
-            found.clear();
-        }
-        let any = found.iter().any(|each| !self.found_in_dht.contains(each));
-        self.found_in_dht = found;
+        let any = self.places.look();
         self.show();
         any
     }
@@ -360,11 +319,11 @@ impl Search {
             },
             CarrierView {
                 carrier: Carrier::Lan,
-                state: state(self.lan.is_some()),
+                state: state(self.places.has_lan()),
             },
             CarrierView {
                 carrier: Carrier::Dht,
-                state: state(self.dht.as_ref().is_some_and(Seeking::is_possible)),
+                state: state(self.places.has_dht()),
             },
             CarrierView {
                 carrier: Carrier::Paste,
@@ -388,19 +347,19 @@ impl Search {
 
     async fn knock(&mut self) {
         self.attempt += 1;
+        if self.places.dht().is_some() && self.context.dht().is_none() {
+            self.places.leave_dht();
+            self.show();
+        }
         if !self.seal() {
             return;
         }
         let Some((_, bytes)) = &self.sealed else {
             return;
         };
-        for address in self.invite.addresses.iter().chain(&self.found) {
+        let found = self.places.addresses(self.attempt);
+        for address in self.invite.addresses.iter().chain(found) {
             self.knocker.send(bytes, *address).await;
-        }
-        if self.attempt <= FOUND_FIRST || self.attempt.is_multiple_of(FOUND_EVERY) {
-            for address in &self.found_in_dht {
-                self.knocker.send(bytes, *address).await;
-            }
         }
         if let Some(call) = &self.call {
             for control in &call.through {
@@ -417,11 +376,8 @@ impl Search {
     /// another one when there is more to say.
     fn leave_in_dht(&mut self) {
         let ready = self.connecting.is_gathered() || self.begun.elapsed() >= GATHER_FOR_DHT;
-        let Some(dht) = self
-            .dht
-            .as_ref()
-            .filter(|_| ready && self.welcome.is_none())
-        else {
+        let dht = self.places.dht();
+        let Some(dht) = dht.filter(|_| ready && self.welcome.is_none()) else {
             return;
         };
         let mut content = self.content(self.connecting.local_offer());
@@ -639,19 +595,5 @@ impl Search {
             // Nobody waits any more.
             peer.drop_link().await;
         }
-    }
-}
-
-async fn changed_in_dht(dht: &mut Option<Seeking>) {
-    match dht {
-        Some(dht) => dht.changed().await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn changed(lan: &mut Option<LanWatch>) {
-    match lan {
-        Some(lan) => lan.changed().await,
-        None => std::future::pending().await,
     }
 }

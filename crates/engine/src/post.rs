@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use passalong_proto::invite::InviteSecret;
 use passalong_proto::keys::DeviceId;
-use passalong_proto::knock::{self, MAX_DATAGRAM, ReceivedKnock, SentKnock};
+use passalong_proto::knock::{self, MAX_DATAGRAM, ReceivedKnock, SentKnock, SessionId};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, oneshot};
@@ -175,22 +175,19 @@ impl Post {
     }
 
     /// Delivers a knock from a mailbox of the share behind `secret`, answers to
-    /// `answers`, unless it is this device's `own`; says whether it fits.
+    /// `answers`, unless it is this device's `own`; says which session it is of if it
+    /// fits.
     pub(crate) fn deliver_mail(
         &self,
         secret: &InviteSecret,
         own: DeviceId,
         bytes: &[u8],
         answers: &mpsc::Sender<Mail>,
-    ) -> bool {
-        let (Ok(received), Some(knock)) = (knock::open(secret, bytes), knock::datagram_id(bytes))
-        else {
-            return false;
-        };
+    ) -> Option<SessionId> {
+        let (received, knock) = (knock::open(secret, bytes).ok()?, knock::datagram_id(bytes)?);
+        let session = received.knock.session;
         let share = lock(&self.routes).shares.get(&secret.id()).cloned();
-        let Some((_, visits)) = share.filter(|_| received.knock.device != own) else {
-            return false;
-        };
+        let (_, visits) = share.filter(|_| received.knock.device != own)?;
         let visit = Visit {
             knock: received,
             back: WayBack::Mailbox {
@@ -199,7 +196,8 @@ impl Post {
             },
             same_machine: false,
         };
-        visits.try_send(visit).is_ok()
+        visits.try_send(visit).ok()?;
+        Some(session)
     }
 
     /// Hands an answer that came by paste or lay in the DHT to the transfer whose knock it answers.

@@ -52,6 +52,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR")]
     pub(crate) logs: Option<PathBuf>,
 
+    /// Be the nodes of a DHT, in the namespace that has their addresses
+    #[arg(long, hide = true)]
+    pub(crate) be_a_dht: bool,
+
     /// Write the tables into this page
     #[arg(long, value_name = "FILE")]
     pub(crate) page: Option<PathBuf>,

@@ -1,5 +1,6 @@
 //! One laboratory: two hosts where a [`Pair`] says, an internet between them, and
-//! a server in it that answers STUN under two addresses and relays (TURN).
+//! in it a server that answers STUN under two addresses and relays (TURN), and a
+//! DHT where that is the carrier.
 //!
 //! Everything is made anew for each meeting, so that none profits from another.
 
@@ -10,8 +11,10 @@ use std::time::Duration;
 
 use passalong_netns::{Failure, Namespace, Running, on_path};
 
+use crate::dht;
 use crate::internet::{Gate, HostId, Internet, Network, RouterId};
 use crate::kinds::{Kind, Pair, carrier, hairpinning};
+use crate::meeting::Carrier;
 use crate::nat::{Behaviour, Nat};
 use crate::wires::{Wire, Wires, readdress};
 
@@ -47,9 +50,10 @@ pub(crate) struct Place {
 pub(crate) struct Lab {
     // What runs in a namespace ends before it, and so do its wires.
     _server: Running,
+    _nodes: Option<Running>,
     wires: Wires,
     pub(crate) places: [Place; 2],
-    _server_host: Namespace,
+    _others: Vec<Namespace>,
 }
 
 /// Where a host is, before there is one.
@@ -60,8 +64,13 @@ struct Spot {
 }
 
 impl Lab {
-    /// Builds it; what hosts send is captured if a path is given.
-    pub(crate) async fn build(pair: Pair, capture: Option<&Path>) -> Result<Lab, Failure> {
+    /// Builds it for a meeting by `carrier`; what hosts send is captured if a path is
+    /// given.
+    pub(crate) async fn build(
+        pair: Pair,
+        carrier: Carrier,
+        capture: Option<&Path>,
+    ) -> Result<Lab, Failure> {
         let mut internet = Internet::default();
         let spots = spots(&mut internet, pair);
         let mut wires = Vec::new();
@@ -77,19 +86,34 @@ impl Lab {
             });
             wires.push(wire);
         }
-        let server_host = namespace("s")?;
-        wires.push(Wire::plug(&server_host, &SERVERS.map(|ip| (ip, ALONE)))?);
-        internet.add_host(Network::Public, SERVERS.to_vec());
+        let mut others = Vec::new();
+        let servers = SERVERS.to_vec();
+        let nodes = (carrier == Carrier::Dht).then(dht::addresses);
+        for addresses in [Some(servers), nodes].into_iter().flatten() {
+            let host = namespace("s")?;
+            let alone: Vec<_> = addresses.iter().map(|ip| (*ip, ALONE)).collect();
+            wires.push(Wire::plug(&host, &alone)?);
+            internet.add_host(Network::Public, addresses);
+            others.push(host);
+        }
         let wires = Wires::connect(internet, wires, capture)?;
-        let server = serve(&server_host).await?;
+        let [server_host, rest @ ..] = &others[..] else {
+            return Err(Failure::Broken("a laboratory has a server"));
+        };
+        let server = serve(server_host).await?;
+        let nodes = match rest.first() {
+            Some(host) => Some(dht::start(host).await?),
+            None => None,
+        };
         let places = places
             .try_into()
             .map_err(|_| Failure::Broken("a pair is two"))?;
         Ok(Lab {
             _server: server,
+            _nodes: nodes,
             wires,
             places,
-            _server_host: server_host,
+            _others: others,
         })
     }
 

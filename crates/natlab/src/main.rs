@@ -7,6 +7,7 @@
 
 mod args;
 mod capture;
+mod dht;
 mod internet;
 mod kinds;
 mod lab;
@@ -30,8 +31,10 @@ use crate::args::{Args, Part};
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let able = able_to_build().and_then(|()| lab::find_server());
-    if let Err(missing) = able {
+    // The nodes are started from a laboratory, so there is everything.
+    if !args.be_a_dht
+        && let Err(missing) = able_to_build().and_then(|()| lab::find_server())
+    {
         println!("SKIPPED: {missing}");
         return ExitCode::SUCCESS;
     }
@@ -65,6 +68,9 @@ fn main() -> ExitCode {
 
 /// Says whether everything was as it has to be.
 async fn run(args: Args) -> Result<bool, Failure> {
+    if args.be_a_dht {
+        return dht::be().await.map(|()| true);
+    }
     if let Some(logs) = &args.logs {
         std::fs::create_dir_all(logs)
             .map_err(|error| Failure::io(logs.display().to_string(), error))?;

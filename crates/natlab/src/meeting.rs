@@ -26,6 +26,8 @@ pub(crate) enum Carrier {
     Link,
     /// by reply and answer codes, carried by hand
     Paste,
+    /// through the DHT, with nothing but the code
+    Dht,
 }
 
 impl Carrier {
@@ -34,6 +36,7 @@ impl Carrier {
         match self {
             Carrier::Link => "link",
             Carrier::Paste => "reply code",
+            Carrier::Dht => "DHT",
         }
     }
 }
@@ -77,8 +80,10 @@ impl Meeting {
             .map_err(failed)?;
         let source = folder.path().join(FILE);
         fs::write(&source, content(bytes)).map_err(failed)?;
+        let dht = carrier == Carrier::Dht;
         let side = |index: usize, mark: &str| Side {
             setting,
+            dht,
             place: &lab.places[index],
             folder: folder.path().join(mark),
             log: format!("{log}-{mark}"),
@@ -96,7 +101,7 @@ impl Meeting {
             Invite::parse(&link).map_err(|_| Failure::Broken("the link of an invite is one"))?;
         let shown = match carrier {
             Carrier::Link => link,
-            Carrier::Paste => invite.code(),
+            Carrier::Paste | Carrier::Dht => invite.code(),
         };
         let mut get = fetcher.get(&shown, &to, by_hand)?;
         if by_hand {

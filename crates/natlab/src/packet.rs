@@ -1,16 +1,25 @@
 //! An IPv4 packet that holds one whole UDP datagram, and its addresses, which a
 //! router may change.
 //!
-//! Everything else is no [`Packet`]: fragments, other protocols, and what is cut
-//! short. Checksums stay as right or wrong as they came: changes are added to
+//! Everything else is no [`Packet`]: other protocols, and what is cut short.
+//! Fragments are put together first ([`Fragments`]), as routers do. Checksums stay as right or wrong as they came: changes are added to
 //! them (RFC 1624), so that a router cannot heal what was spoiled before it.
 
+use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 const UDP: u8 = 17;
 /// Bytes of an IPv4 header without options, and of a UDP header.
 const IP: usize = 20;
 const UDP_HEADER: usize = 8;
+/// Datagrams that may be incomplete at a time; the oldest is given up.
+const INCOMPLETE: usize = 64;
+/// The longest IPv4 packet.
+const LONGEST: usize = 65_535;
+/// The bit that says that more fragments follow, and those of the offset, which
+/// counts in eights.
+const MORE: u16 = 0x2000;
+const OFFSET: u16 = 0x1fff;
 /// Where things are in the IPv4 header.
 const FRAGMENT: usize = 6;
 const PROTOCOL: usize = 9;
@@ -39,8 +48,7 @@ impl Packet {
         if !sound || bytes[PROTOCOL] != UDP {
             return None;
         }
-        // "More fragments" or an offset; "don't fragment" is all the same here.
-        if word(&bytes, FRAGMENT) & 0x3fff != 0 {
+        if word(&bytes, FRAGMENT) & (MORE | OFFSET) != 0 {
             return None;
         }
         let length = usize::from(word(&bytes, 2));
@@ -112,6 +120,111 @@ impl Packet {
     }
 }
 
+/// Packets of which not all fragments have come (RFC 791).
+#[derive(Debug, Default)]
+pub(crate) struct Fragments(VecDeque<Incomplete>);
+
+#[derive(Debug)]
+struct Incomplete {
+    /// Who sends it to whom, which protocol it is, and its number.
+    key: Key,
+    /// The header of the first fragment.
+    header: Vec<u8>,
+    /// Offsets and contents, in no order.
+    parts: Vec<(usize, Vec<u8>)>,
+    /// Bytes of content, once the last fragment was seen.
+    length: Option<usize>,
+}
+
+type Key = ([u8; 8], u8, u16);
+
+impl Fragments {
+    /// Takes what a TUN device gave: gives back what is whole.
+    pub(crate) fn whole(&mut self, bytes: Vec<u8>) -> Option<Vec<u8>> {
+        let ip = usize::from(*bytes.first()? & 0x0f) * 4;
+        if bytes[0] >> 4 != 4 || ip < IP || bytes.len() < ip {
+            return None;
+        }
+        let flags = word(&bytes, FRAGMENT);
+        if flags & (MORE | OFFSET) == 0 {
+            return Some(bytes);
+        }
+        let at = usize::from(flags & OFFSET) * 8;
+        let mut ends = [0; 8];
+        ends.copy_from_slice(&bytes[SOURCE..IP]);
+        let key = (ends, bytes[PROTOCOL], word(&bytes, 4));
+        let (header, content) = bytes.split_at(ip);
+        if ip + at + content.len() > LONGEST {
+            return None;
+        }
+        let known = self.0.iter().position(|packet| packet.key == key);
+        let mut packet = known
+            .and_then(|known| self.0.remove(known))
+            .unwrap_or(Incomplete {
+                key,
+                header: Vec::new(),
+                parts: Vec::new(),
+                length: None,
+            });
+        if at == 0 {
+            packet.header = header.to_vec();
+        }
+        if flags & MORE == 0 {
+            packet.length = Some(at + content.len());
+        }
+        if !packet.parts.iter().any(|(other, _)| *other == at) {
+            packet.parts.push((at, content.to_vec()));
+        }
+        if let Some(whole) = packet.joined() {
+            return Some(whole);
+        }
+        if self.0.len() == INCOMPLETE {
+            self.0.pop_front();
+        }
+        self.0.push_back(packet);
+        None
+    }
+}
+
+impl Incomplete {
+    /// The packet, if nothing is missing.
+    fn joined(&mut self) -> Option<Vec<u8>> {
+        let length = self.length?;
+        self.parts.sort_by_key(|(at, _)| *at);
+        let mut content = Vec::new();
+        for (at, part) in &self.parts {
+            if *at != content.len() {
+                return None;
+            }
+            content.extend_from_slice(part);
+        }
+        if self.header.is_empty() || content.len() != length {
+            return None;
+        }
+        let mut whole = self.header.clone();
+        let total = (whole.len() + length) as u16;
+        whole[2..4].copy_from_slice(&total.to_be_bytes());
+        whole[FRAGMENT..FRAGMENT + 2].fill(0);
+        whole[IP_CHECKSUM..IP_CHECKSUM + 2].fill(0);
+        let sum = !sum(&whole);
+        whole[IP_CHECKSUM..IP_CHECKSUM + 2].copy_from_slice(&sum.to_be_bytes());
+        whole.extend(content);
+        Some(whole)
+    }
+}
+
+/// The ones' complement sum of 16-bit words (RFC 1071).
+fn sum(bytes: &[u8]) -> u16 {
+    let words = bytes
+        .chunks(2)
+        .map(|word| u32::from(word[0]) << 8 | word.get(1).map_or(0, |low| u32::from(*low)));
+    let mut sum: u32 = words.sum();
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    sum as u16
+}
+
 fn word(bytes: &[u8], at: usize) -> u16 {
     u16::from_be_bytes([bytes[at], bytes[at + 1]])
 }
@@ -127,7 +240,7 @@ pub(crate) fn packet(source: SocketAddrV4, destination: SocketAddrV4, payload: &
     bytes[PROTOCOL] = UDP;
     bytes[SOURCE..DESTINATION].copy_from_slice(&source.ip().octets());
     bytes[DESTINATION..IP].copy_from_slice(&destination.ip().octets());
-    let ip = !tests::sum(&bytes);
+    let ip = !sum(&bytes);
     bytes[IP_CHECKSUM..IP_CHECKSUM + 2].copy_from_slice(&ip.to_be_bytes());
     for field in [source.port(), destination.port(), datagram as u16, 0] {
         bytes.extend(field.to_be_bytes());
@@ -146,18 +259,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    /// The ones' complement sum of 16-bit words (RFC 1071).
-    pub(super) fn sum(bytes: &[u8]) -> u16 {
-        let words = bytes
-            .chunks(2)
-            .map(|word| u32::from(word[0]) << 8 | word.get(1).map_or(0, |low| u32::from(*low)));
-        let mut sum: u32 = words.sum();
-        while sum > 0xffff {
-            sum = (sum & 0xffff) + (sum >> 16);
-        }
-        sum as u16
-    }
 
     /// The sum of a datagram after a header without options, pseudo header included.
     pub(super) fn udp_sum(bytes: &[u8]) -> u16 {
@@ -188,6 +289,51 @@ mod tests {
             prop_assert_eq!(udp_sum(changed.bytes()), 0xffff);
             let anew = packet(c, d, &payload);
             prop_assert_eq!(&changed.bytes()[IP + UDP_HEADER..], &anew.bytes()[IP + UDP_HEADER..]);
+        }
+
+        #[test]
+        fn fragments_in_any_order_make_the_packet_that_they_were(
+            payload in prop::collection::vec(any::<u8>(), 1..500),
+            each in 1usize..10,
+            order in any::<u64>(),
+        ) {
+            let end = SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 1), 7);
+            let whole = packet(end, end, &payload).bytes;
+            let (header, content) = whole.split_at(IP);
+            let count = content.len().div_ceil(each * 8);
+            let mut parts: Vec<Vec<u8>> = content
+                .chunks(each * 8)
+                .enumerate()
+                .map(|(index, part)| {
+                    let more = if index + 1 < count { MORE } else { 0 };
+                    let flags = more | (index * each) as u16;
+                    let mut bytes = [header, part].concat();
+                    let length = bytes.len() as u16;
+                    bytes[2..4].copy_from_slice(&length.to_be_bytes());
+                    bytes[FRAGMENT..FRAGMENT + 2].copy_from_slice(&flags.to_be_bytes());
+                    bytes
+                })
+                .collect();
+            parts.sort_by_key(|part| blake3::hash(&[&order.to_le_bytes()[..], part].concat()).as_bytes()[0]);
+            let mut fragments = Fragments::default();
+            let last = parts.pop().expect("a part");
+            for part in parts {
+                prop_assert_eq!(fragments.whole(part), None);
+            }
+            prop_assert_eq!(fragments.whole(last), Some(whole));
+            prop_assert!(fragments.0.is_empty());
+        }
+
+        #[test]
+        fn rubbish_makes_no_packet(all in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..60), 0..100)) {
+            let mut fragments = Fragments::default();
+            for mut bytes in all {
+                if let Some(first) = bytes.first_mut() {
+                    *first = 0x45;
+                }
+                fragments.whole(bytes);
+                prop_assert!(fragments.0.len() <= INCOMPLETE);
+            }
         }
 
         #[test]

@@ -79,7 +79,8 @@ pub(crate) fn pairs(results: &[pairs::Result]) -> String {
 /// How long changes of the network lasted.
 pub(crate) fn roaming(results: &[roaming::Result]) -> String {
     let mut table =
-        "| what happens | between | nothing came for |\n| --- | --- | ---: |\n".to_owned();
+        "| what happens | between | carrier | nothing came for |\n| --- | --- | --- | ---: |\n"
+            .to_owned();
     for result in results {
         let silence = match (&result.silence, &result.failure) {
             (Some(silence), _) => format!("{silence:.1} s"),
@@ -91,9 +92,10 @@ pub(crate) fn roaming(results: &[roaming::Result]) -> String {
         // Writing to a string cannot fail.
         let _ = writeln!(
             table,
-            "| {} | {} | {silence} |",
+            "| {} | {} | {} | {silence} |",
             result.story.words(),
             result.story.pair.words(),
+            result.story.carrier.words(),
         );
     }
     table

@@ -72,7 +72,7 @@ fn cells(args: &Args) -> Vec<Cell> {
     });
     let mut cells = Vec::new();
     for pair in pairs {
-        for carrier in [Carrier::Link, Carrier::Paste] {
+        for carrier in [Carrier::Dht, Carrier::Link, Carrier::Paste] {
             let possible = carrier != Carrier::Link || pair.has_open_door();
             let asked = args.carriers.is_empty() || args.carriers.contains(&carrier);
             if possible && asked {
@@ -154,7 +154,7 @@ async fn meet(
     let log = cell.file();
     let logs = setting.logs.as_deref();
     let capture = logs.map(|logs: &Path| logs.join(format!("{log}.pcap")));
-    let lab = Lab::build(cell.pair, capture.as_deref()).await?;
+    let lab = Lab::build(cell.pair, cell.carrier, capture.as_deref()).await?;
     let mut meeting = Meeting::begin(&lab, setting, cell.carrier, BYTES, &log).await?;
     meeting.met(limit).await
 }

@@ -8,6 +8,7 @@ use passalong_netns::{Failure, Running};
 use serde::Deserialize;
 use tokio::process::Command;
 
+use crate::dht;
 use crate::lab::{ACCOUNT, PORT, Place, SERVERS};
 
 /// Seconds that whoever fetches goes on looking for somebody: longer than anything
@@ -59,6 +60,8 @@ pub(crate) struct Setting {
 #[derive(Debug)]
 pub(crate) struct Side<'a> {
     pub(crate) setting: &'a Setting,
+    /// Whether people are looked for in the DHT.
+    pub(crate) dht: bool,
     pub(crate) place: &'a Place,
     /// Holds its data folder.
     pub(crate) folder: PathBuf,
@@ -95,9 +98,19 @@ impl Side<'_> {
             }
             None => self.place.host.command(&self.setting.program),
         };
-        command.args(["--json", "--no-dht", "--data-dir"]);
+        command.args(["--json", "--data-dir"]);
         command.arg(self.folder.join("data"));
         command.args((!self.setting.lan).then_some("--no-lan"));
+        match self.dht {
+            true => {
+                for door in dht::doors() {
+                    command.args(["--dht-bootstrap", &door]);
+                }
+            }
+            false => {
+                command.arg("--no-dht");
+            }
+        }
         for server in SERVERS {
             command.args(["--stun", &format!("stun:{server}:{PORT}")]);
         }

@@ -56,12 +56,22 @@ pub(crate) fn stories() -> Vec<Story> {
         who,
         change,
     };
-    vec![
+    let homes = |who, change| Story {
+        pair: Pair::Apart(Kind::PortRestricted, Kind::PortRestricted),
+        carrier: Carrier::Dht,
+        who,
+        change,
+    };
+    let mut stories = vec![
         by_link(Who::Fetcher, Change::Moves),
         by_link(Who::Fetcher, Change::RouterRestarts),
         by_link(Who::Fetcher, Change::Sleeps),
         by_link(Who::Sharer, Change::Sleeps),
-    ]
+    ];
+    for change in [Change::Moves, Change::RouterRestarts, Change::Sleeps] {
+        stories.extend([Who::Fetcher, Who::Sharer].map(|who| homes(who, change)));
+    }
+    stories
 }
 
 /// What came of a story.
@@ -99,7 +109,11 @@ impl Story {
 
     /// A name for files.
     fn file(self) -> String {
-        format!("roaming-{:?}-{:?}", self.who, self.change).to_lowercase()
+        format!(
+            "roaming-{:?}-{:?}-{:?}",
+            self.carrier, self.who, self.change
+        )
+        .to_lowercase()
     }
 
     /// How long nobody could have sent anything.
@@ -149,7 +163,7 @@ async fn tell(
     limit: Duration,
 ) -> std::result::Result<Duration, Failure> {
     let log = story.file();
-    let lab = Lab::build(story.pair, None).await?;
+    let lab = Lab::build(story.pair, story.carrier, None).await?;
     let mut meeting = Meeting::begin(&lab, setting, story.carrier, BYTES, &log).await?;
     let going = going_on(&mut meeting, &lab, story);
     let ended = tokio::time::timeout(limit + story.away(), going).await;

@@ -19,7 +19,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tun_rs::{DeviceBuilder, SyncDevice};
 
 use crate::internet::{HostId, Internet};
-use crate::packet::Packet;
+use crate::packet::{Fragments, Packet};
 use crate::pcap::Capture;
 
 const MTU: u16 = 1500;
@@ -56,6 +56,7 @@ impl Wires {
         let mut carrier = Carrier {
             internet: Arc::clone(&internet),
             devices,
+            fragments: Fragments::default(),
             flying: VecDeque::new(),
             begun: Instant::now(),
             capture,
@@ -161,6 +162,7 @@ struct Flying {
 struct Carrier {
     internet: Arc<Mutex<Internet>>,
     devices: Vec<Wire>,
+    fragments: Fragments,
     flying: VecDeque<Flying>,
     begun: Instant,
     capture: Option<Capture>,
@@ -231,7 +233,8 @@ impl Carrier {
                 capture.packet(time, bytes)?;
             }
             let now = self.begun.elapsed();
-            let Some(packet) = Packet::parse(bytes.to_vec()) else {
+            let whole = self.fragments.whole(bytes.to_vec());
+            let Some(packet) = whole.and_then(Packet::parse) else {
                 continue;
             };
             let mut internet = self.internet.lock().unwrap_or_else(PoisonError::into_inner);

@@ -206,6 +206,25 @@ fn an_unreachable_dht_is_asked_less_and_less_and_found_again() {
 }
 
 #[test]
+fn who_can_reach_the_dht_again_begins_at_once() {
+    let mut now = Duration::ZERO;
+    let mut agenda = MemberAgenda::new(now, 9);
+    member(&mut agenda, &mut now, HOUR, |_, _| Outcome::Failed);
+    agenda.online(now);
+    assert_eq!(agenda.next(now), Some(MemberErrand::Announce));
+    assert_eq!(agenda.next(now), Some(MemberErrand::Collect));
+    let mut agenda = SeekerAgenda::new(now, 9);
+    agenda.online(now);
+    assert_eq!(agenda.next(now), Some(SeekerErrand::LookAround));
+    assert_eq!(agenda.next(now), None);
+    agenda.renewed(now);
+    let later = now + HOUR;
+    seeker(&mut agenda, &mut now, later, |_, _| Outcome::Failed);
+    agenda.online(now);
+    assert_eq!(agenda.next(now), Some(SeekerErrand::Deliver));
+}
+
+#[test]
 fn a_seeker_looks_around_at_once_and_for_answers_only_once_it_knocked() {
     let mut agenda = SeekerAgenda::new(Duration::ZERO, 1);
     assert_eq!(agenda.next(Duration::ZERO), Some(SeekerErrand::LookAround));

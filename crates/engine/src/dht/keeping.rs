@@ -1,19 +1,24 @@
 //! Keeps the node inside the DHT: entered by nodes that an earlier run knew, then
-//! by the public ones, and again with growing pauses where nobody answers.
+//! by the public ones, and again with growing pauses where nobody answers, or as soon
+//! as this device has other addresses.
 
 use std::net::{SocketAddr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::node::{Node, PUBLIC};
 use super::{Entry, Health, Reach};
+use crate::link::local_addresses;
 use crate::store::Store;
 
 /// Pauses between attempts to get inside.
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
-const LONGEST_PAUSE: Duration = Duration::from_secs(120);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// How often it is looked during a pause whether addresses changed.
+const GLANCE: Duration = Duration::from_secs(2);
 /// Entering takes this long at most.
 const ENTERING: Duration = Duration::from_secs(6);
 /// Names take this long at most to be resolved.
@@ -48,9 +53,30 @@ pub(super) async fn keep(
             None => tracing::info!(again_in = ?pause, "the DHT cannot be reached"),
         }
         reach.send_replace(Reach::Unreachable);
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        pause = match wait(pause).await {
+            Waited::ForNothing => (pause * 2).min(LONGEST_PAUSE),
+            Waited::ForAddresses => FIRST_PAUSE,
+        };
     }
+}
+
+/// How a pause ended.
+enum Waited {
+    ForNothing,
+    /// There is another network, or one at all.
+    ForAddresses,
+}
+
+async fn wait(pause: Duration) -> Waited {
+    let before = local_addresses(&[]);
+    let end = Instant::now() + pause;
+    while Instant::now() < end {
+        tokio::time::sleep_until(end.min(Instant::now() + GLANCE)).await;
+        if local_addresses(&[]) != before {
+            return Waited::ForAddresses;
+        }
+    }
+    Waited::ForNothing
 }
 
 async fn enter(entry: &Entry, store: &Store) -> Option<Node> {

@@ -128,7 +128,10 @@ struct Meeting {
 impl Meeting {
     async fn run(mut self, mut written: mpsc::Receiver<Mail>) {
         loop {
-            self.lease.inside().await;
+            if !self.lease.is_inside() {
+                self.lease.inside().await;
+                self.agenda.online(self.began.elapsed());
+            }
             while let Some(errand) = self.agenda.next(self.began.elapsed()) {
                 self.begin(errand);
             }
@@ -231,15 +234,34 @@ impl Meeting {
                 put: 0,
             });
             let own = self.context.device();
-            let fits = self
+            let session = self
                 .context
                 .post
                 .deliver_mail(&self.secret, own, bytes, &self.answers);
-            if fits {
+            if let Some(session) = session {
                 outcome = Outcome::News;
+                self.find(session);
             }
         }
         outcome
+    }
+
+    /// Finds out where the answer goes while it is still being thought of.
+    fn find(&mut self, session: SessionId) {
+        let slot = Slot::new(&self.secret, self.answer_place(session, 1));
+        let lease = self.lease.clone();
+        self.errands.spawn(async move {
+            // Only the way there matters, which the node remembers.
+            let _ = lease.read(&slot).await;
+            Brought::Answered
+        });
+    }
+
+    /// Where an answer goes: each time to another place, and each member begins with
+    /// its own.
+    fn answer_place(&self, session: SessionId, time: u8) -> Place {
+        let own = self.context.device().0[0];
+        Place::Answer(session, own.wrapping_add(time) % ANSWER_SLOTS)
     }
 
     fn answer(&mut self, mail: Mail) {
@@ -255,15 +277,12 @@ impl Meeting {
         self.put(session, answer, 1);
     }
 
-    /// Puts an answer down: each time in another place, and each member begins
-    /// with its own.
+    /// Puts an answer down.
     fn put(&mut self, session: SessionId, answer: Vec<u8>, time: u8) {
         let Some(content) = encode_answer(&answer) else {
             return;
         };
-        let own = self.context.device().0[0];
-        let place = Place::Answer(session, own.wrapping_add(time) % ANSWER_SLOTS);
-        let slot = Slot::new(&self.secret, place);
+        let slot = Slot::new(&self.secret, self.answer_place(session, time));
         let lease = self.lease.clone();
         self.errands.spawn(async move {
             let written = lease.write(&slot, |_| Some(content.clone())).await;

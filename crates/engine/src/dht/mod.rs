@@ -32,6 +32,10 @@ const OPERATIONS: usize = 8;
 const ATTEMPTS: u32 = 3;
 /// Operations in a row that nobody answered before the node is started again.
 const LOST_AFTER: u32 = 6;
+/// How long nodes that have an older or other note are waited for.
+const GRACE: Duration = Duration::from_millis(500);
+/// The same where any note will do.
+const LITTLE_GRACE: Duration = Duration::from_millis(200);
 /// How long tidying up after somebody who has met may take.
 const TIDYING: Duration = Duration::from_secs(10);
 
@@ -153,6 +157,10 @@ impl Lease {
         }
     }
 
+    fn is_inside(&self) -> bool {
+        matches!(*self.0.reach.borrow(), Reach::Inside(_))
+    }
+
     fn reach(&self) -> watch::Receiver<Reach> {
         self.0.reach.clone()
     }
@@ -166,16 +174,23 @@ impl Lease {
 
     /// What lies in a slot and was sealed for it, the latest first.
     async fn read(&self, slot: &Slot) -> Result<Vec<Vec<u8>>, Unreachable> {
-        let items = self.items(slot).await?;
+        let items = self.items(slot, GRACE).await?;
         Ok(opened(slot, &items))
     }
 
-    async fn items(&self, slot: &Slot) -> Result<Vec<Item>, Unreachable> {
+    /// The same for a slot in which somebody else puts one note: as soon as it is
+    /// there.
+    async fn glance(&self, slot: &Slot) -> Result<Vec<Vec<u8>>, Unreachable> {
+        let items = self.items(slot, LITTLE_GRACE).await?;
+        Ok(opened(slot, &items))
+    }
+
+    async fn items(&self, slot: &Slot, grace: Duration) -> Result<Vec<Item>, Unreachable> {
         let node = self.node()?;
         let Ok(_permit) = self.0.permits.acquire().await else {
             return Err(Unreachable);
         };
-        let read = node.read(slot).await;
+        let read = node.read(slot, grace).await;
         self.note(read.is_ok());
         read
     }
@@ -193,7 +208,8 @@ impl Lease {
                 let [random] = crate::random();
                 tokio::time::sleep(Duration::from_millis(100 + 2 * u64::from(random))).await;
             }
-            let items = self.items(slot).await.map_err(|_| Unwritten::Unreachable)?;
+            let items = self.items(slot, GRACE).await;
+            let items = items.map_err(|_| Unwritten::Unreachable)?;
             let Some(content) = change(&opened(slot, &items)) else {
                 return Ok(false);
             };

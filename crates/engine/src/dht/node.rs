@@ -23,8 +23,13 @@ pub(super) const PUBLIC: [&str; 4] = DEFAULT_BOOTSTRAP_NODES;
 const MAX_ITEMS: usize = 32;
 /// An operation that takes longer has failed.
 const LIMIT: Duration = Duration::from_secs(12);
-/// How long slower nodes are waited for once the first item is here.
-const GRACE: Duration = Duration::from_millis(700);
+/// A node that has not answered for this long is passed over. Some always are gone, so
+/// this is what most operations take.
+const NODE_LIMIT: Duration = Duration::from_millis(1200);
+/// Nodes that are enough to begin with.
+const ENOUGH: usize = 4;
+/// How often it is looked whether that many are known.
+const GLANCE: Duration = Duration::from_millis(50);
 
 /// Something that lies in a slot.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +60,7 @@ impl Node {
         let build = move || {
             let mut builder = Dht::builder();
             builder.bind_address(bind).port(0).bootstrap(&bootstrap);
+            builder.request_timeout(NODE_LIMIT);
             Ok(Node(builder.build()?.as_async()))
         };
         let built = tokio::task::spawn_blocking(build).await;
@@ -64,7 +70,16 @@ impl Node {
     /// Whether there is a DHT to be seen from here.
     pub(super) async fn is_inside(&self) -> bool {
         let dht = self.0.clone();
-        limited(async move { dht.bootstrapped().await }).await == Some(true)
+        let asked = limited(async move { dht.bootstrapped().await });
+        let known = async {
+            while self.neighbours().await.len() < ENOUGH {
+                tokio::time::sleep(GLANCE).await;
+            }
+        };
+        tokio::select! {
+            inside = asked => inside == Some(true),
+            () = known => true,
+        }
     }
 
     /// Nodes that a later start may begin with.
@@ -75,10 +90,16 @@ impl Node {
         told.unwrap_or_default().iter().filter_map(parse).collect()
     }
 
-    /// What lies in a slot, each item once, the greatest number first.
-    pub(super) async fn read(&self, slot: &Slot) -> Result<Vec<Item>, Unreachable> {
+    /// What lies in a slot, each item once, the greatest number first. Once there is
+    /// one, slower nodes are waited for no longer than `grace`.
+    pub(super) async fn read(
+        &self,
+        slot: &Slot,
+        grace: Duration,
+    ) -> Result<Vec<Item>, Unreachable> {
         let (dht, key) = (self.0.clone(), slot.public());
-        limited(read(dht, key)).await.unwrap_or(Err(Unreachable))
+        let read = limited(read(dht, key, grace)).await;
+        read.unwrap_or(Err(Unreachable))
     }
 
     /// Puts something into a slot. Where `over` is given, only over the item with
@@ -104,12 +125,12 @@ impl Node {
     }
 }
 
-async fn read(dht: AsyncDht, key: [u8; 32]) -> Result<Vec<Item>, Unreachable> {
+async fn read(dht: AsyncDht, key: [u8; 32], grace: Duration) -> Result<Vec<Item>, Unreachable> {
     let mut lookup = dht.get_mutable_detailed(&key, None, None);
     let mut items: Vec<Item> = Vec::new();
     let mut patience = LIMIT;
     while let Ok(Some(found)) = tokio::time::timeout(patience, lookup.items.next()).await {
-        patience = GRACE;
+        patience = grace;
         let known = |item: &Item| item.seq == found.seq() && item.value == found.value();
         if found.value().len() <= NOTE_LEN && items.len() < MAX_ITEMS && !items.iter().any(known) {
             items.push(Item {

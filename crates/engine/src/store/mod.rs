@@ -35,6 +35,8 @@ pub(crate) use self::shares::StoredShare;
 use crate::api::{Problem, Settings};
 
 const FILE: &str = "passalong.sqlite";
+/// Nodes of a DHT that are read at most.
+const MAX_DHT_NODES: usize = 64;
 
 /// The open data folder.
 pub(crate) struct Store {
@@ -125,7 +127,8 @@ impl Store {
         if lines.next() != Some(dht) {
             return Ok(Vec::new());
         }
-        Ok(lines.filter_map(|line| line.parse().ok()).collect())
+        let nodes = lines.take(MAX_DHT_NODES);
+        Ok(nodes.filter_map(|line| line.parse().ok()).collect())
     }
 
     pub(crate) fn set_dht_nodes(&self, dht: &str, nodes: &[SocketAddrV4]) -> Result<(), Problem> {

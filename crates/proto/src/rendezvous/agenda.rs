@@ -63,6 +63,8 @@ pub enum Outcome {
 struct Due {
     /// `None` while it is under way.
     at: Option<Duration>,
+    /// When it was begun last.
+    begun: Duration,
     /// It is to be done at once after what is under way.
     again: bool,
     /// Failures in a row.
@@ -73,6 +75,7 @@ impl Due {
     fn at(at: Duration) -> Due {
         Due {
             at: Some(at),
+            begun: Duration::ZERO,
             again: false,
             failures: 0,
         }
@@ -97,15 +100,25 @@ impl Due {
         // A tenth up or down, so that many do not fall into step.
         let tenth = pause.as_millis() as usize / 10;
         let jitter = Duration::from_millis(dice.below(2 * tenth + 1) as u64);
-        self.at = Some((now + pause + jitter).saturating_sub(pause / 10));
+        // Pauses count from one beginning to the next, but for the time that a slow
+        // errand leaves.
+        let from = self.begun.max(now.saturating_sub(pause / 2));
+        self.at = Some((from + pause + jitter).saturating_sub(pause / 10));
     }
 
     fn take(&mut self, now: Duration) -> bool {
         let due = self.at.is_some_and(|at| at <= now);
         if due {
             self.at = None;
+            self.begun = now;
         }
         due
+    }
+
+    /// Due at once, whatever failed before.
+    fn renew(&mut self, now: Duration) {
+        self.failures = 0;
+        self.hasten(now);
     }
 
     /// Due at once, or after what is under way, unless failures say otherwise.
@@ -165,8 +178,15 @@ impl MemberAgenda {
         (self.links, self.room) = (links, room);
     }
 
-    /// Something happened that others may come after: files were offered, the
-    /// network came back, addresses changed.
+    /// The DHT can be reached again.
+    pub fn online(&mut self, now: Duration) {
+        self.announce.renew(now);
+        self.collect.renew(now);
+        self.stirred = now;
+    }
+
+    /// Something happened that others may come after: files were offered, addresses
+    /// changed.
     pub fn renewed(&mut self, now: Duration) {
         self.announce.hasten(now);
         self.stir(now);
@@ -267,6 +287,16 @@ impl SeekerAgenda {
             hopes: HOPES,
             dice: Dice::new(seed),
         }
+    }
+
+    /// The DHT can be reached again.
+    pub fn online(&mut self, now: Duration) {
+        self.look_around.renew(now);
+        self.check.renew(now);
+        if self.deliver.at != Some(Duration::MAX) {
+            self.deliver.renew(now);
+        }
+        self.began = now;
     }
 
     /// There is a knock to deliver, the first or another one.
