@@ -38,6 +38,10 @@ pub(crate) struct Args {
     #[arg(long)]
     no_dht: bool,
 
+    /// Do not ask the router to open a port
+    #[arg(long)]
+    no_port_mapping: bool,
+
     /// Enter the DHT here instead of at the public places; may be given more than once
     #[arg(long, value_name = "HOST:PORT")]
     dht_bootstrap: Vec<String>,
@@ -79,6 +83,7 @@ impl Args {
         let mut config = Config::new(data_dir);
         config.bind = self.bind.clone();
         config.lan = self.no_lan.then_some(false);
+        config.port_mapping = self.no_port_mapping.then_some(false);
         config.dht = self.no_dht.then_some(false);
         config.dht_bootstrap = (!self.dht_bootstrap.is_empty()).then(|| self.dht_bootstrap.clone());
         config.stun = (!self.stun.is_empty()).then(|| self.stun.clone());

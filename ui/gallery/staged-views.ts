@@ -24,6 +24,7 @@ export const settings: Settings = {
   downloadDir: null,
   lan: true,
   dht: true,
+  portMapping: true,
   stun: ["stun:stun.cloudflare.com:3478", "stun:stun.l.google.com:19302", "stun:stun.nextcloud.com:3478"],
   turn: [],
   copyInvite: true,

@@ -639,6 +639,8 @@ describe("settings", () => {
     expect(asked(bridge, "saveSettings")).toEqual([[{ ...scenes.settings?.snapshot.settings, lan: false }]]);
     await click("dht");
     expect(asked(bridge, "saveSettings").at(-1)).toMatchObject([{ dht: false }]);
+    await click("port-mapping");
+    expect(asked(bridge, "saveSettings").at(-1)).toMatchObject([{ portMapping: false }]);
   });
 
   it("do not keep a server that cannot be right", async () => {

@@ -154,7 +154,15 @@ impl Passalong<'_> {
         command
             .arg("--bind")
             .arg(self.ends.address(end).to_string());
-        command.args(["--no-lan", "--no-dht", "--stun", "none", "--turn", "none"]);
+        command.args([
+            "--no-lan",
+            "--no-dht",
+            "--no-port-mapping",
+            "--stun",
+            "none",
+            "--turn",
+            "none",
+        ]);
         if self.data_channel_alone {
             command.arg("--no-quic");
         }

@@ -56,6 +56,10 @@ pub(crate) struct Global {
     #[arg(long, global = true)]
     no_quic: bool,
 
+    /// Do not ask the router to open a port
+    #[arg(long, global = true)]
+    no_port_mapping: bool,
+
     /// Do not look for people in the DHT
     #[arg(long, global = true)]
     no_dht: bool,
@@ -182,6 +186,7 @@ impl Global {
         let mut config = Config::new(self.data_dir()?);
         config.bind = self.bind.clone();
         config.lan = self.no_lan.then_some(false);
+        config.port_mapping = self.no_port_mapping.then_some(false);
         config.dht = self.no_dht.then_some(false);
         config.dht_bootstrap = given(&self.dht_bootstrap);
         config.quic = self.quic();

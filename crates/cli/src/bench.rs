@@ -85,6 +85,7 @@ impl Ground {
         config.bind = vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];
         config.lan = Some(false);
         config.dht = Some(false);
+        config.port_mapping = Some(false);
         config.stun = Some(Vec::new());
         config.turn = Some(Vec::new());
         config.device_name = Some(name.to_owned());

@@ -1,6 +1,6 @@
 //! What every task of an engine shares: identity, settings, sockets, records.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -23,6 +23,9 @@ use crate::post::Post;
 use crate::store::Store;
 use crate::turns::Turns;
 
+/// How long a connection waits for the names of STUN and TURN servers.
+const SERVERS_KNOWN: Duration = Duration::from_secs(2);
+
 /// Shared by the tasks of one engine.
 pub(crate) struct Context {
     pub(crate) key: DeviceKey,
@@ -38,7 +41,8 @@ pub(crate) struct Context {
     lan: RwLock<Option<Arc<Lan>>>,
     dht: RwLock<Option<Arc<Dht>>>,
     open_port: RwLock<Option<OpenPort>>,
-    ice: watch::Sender<Vec<IceServer>>,
+    /// `None` until the names of the servers were looked up.
+    ice: watch::Sender<Option<Vec<IceServer>>>,
     manner: watch::Sender<Manner>,
 }
 
@@ -65,7 +69,7 @@ impl Context {
             lan: RwLock::new(None),
             dht: RwLock::new(None),
             open_port: RwLock::new(None),
-            ice: watch::channel(Vec::new()).0,
+            ice: watch::channel(None).0,
             manner: watch::channel(Manner::Fast).0,
         }
     }
@@ -173,7 +177,8 @@ impl Context {
             .open_port
             .read()
             .unwrap_or_else(PoisonError::into_inner);
-        self.post.addresses(open.as_ref().and_then(OpenPort::address))
+        self.post
+            .addresses(open.as_ref().and_then(OpenPort::address))
     }
 
     /// Looks the names of the servers up anew. Gives whether every one has an address,
@@ -184,9 +189,8 @@ impl Context {
         let turn = self.config.turn.clone().unwrap_or(settings.turn);
         let servers = crate::ice::resolve(&stun, &turn).await;
         let all = servers.len() == stun.len() + turn.len();
-        let news = *self.ice.borrow() != servers;
-        self.ice.send_replace(servers);
-        (all, news)
+        let before = self.ice.send_replace(Some(servers.clone()));
+        (all, before.is_some_and(|before| before != servers))
     }
 
     pub(crate) fn lan(&self) -> Option<Arc<Lan>> {
@@ -222,16 +226,17 @@ impl Context {
         same_machine: bool,
         patience: Duration,
     ) -> LinkSettings {
-        if self.config.relay_only {
-            // Nothing can be gathered before the servers are known.
+        // A connection gathers once, so one that is built before the servers are known
+        // has none for good. Within one computer none is needed.
+        if !same_machine {
             let mut ice = self.ice.subscribe();
-            let known = ice.wait_for(|servers| !servers.is_empty());
-            let _ = tokio::time::timeout(Duration::from_secs(2), known).await;
+            let known = ice.wait_for(Option::is_some);
+            let _ = tokio::time::timeout(SERVERS_KNOWN, known).await;
         }
         let addresses: Vec<IpAddr> = link::local_addresses(&self.config.bind);
         LinkSettings {
             addresses,
-            ice_servers: self.ice.borrow().clone(),
+            ice_servers: self.ice.borrow().clone().unwrap_or_default(),
             relay_only: self.config.relay_only,
             same_machine,
             patience,

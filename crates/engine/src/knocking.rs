@@ -156,7 +156,6 @@ impl Knocking {
                 welcome: None,
                 pinned: false,
                 attempt: 0,
-                begun: Instant::now(),
                 met: met_sender,
                 carriers: carriers_sender,
             };
@@ -224,8 +223,6 @@ struct Search {
     /// A reply code of this session is in somebody's hands.
     pinned: bool,
     attempt: usize,
-    /// When this session began.
-    begun: Instant,
     met: mpsc::Sender<Met>,
     carriers: watch::Sender<Vec<CarrierView>>,
 }
@@ -386,7 +383,7 @@ impl Search {
     /// Leaves a knock in the DHT, once all is gathered that it should say, and
     /// another one when there is more to say.
     fn leave_in_dht(&mut self) {
-        let ready = self.connecting.is_gathered() || self.begun.elapsed() >= GATHER_FOR_DHT;
+        let ready = self.connecting.is_gathered() || self.since.elapsed() >= GATHER_FOR_DHT;
         let dht = self.places.dht();
         let Some(dht) = dht.filter(|_| ready && self.welcome.is_none()) else {
             return;
@@ -554,7 +551,6 @@ impl Search {
                 self.since = Instant::now();
                 self.sealed = None;
                 self.left = None;
-                self.begun = Instant::now();
                 self.pinned = false;
                 if self.welcome.take().is_some() {
                     // They are there: quickly, then.

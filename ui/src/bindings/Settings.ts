@@ -19,6 +19,10 @@ lan: boolean,
  */
 dht: boolean, 
 /**
+ * Ask the router to open a port (UPnP, PCP, NAT-PMP).
+ */
+portMapping: boolean, 
+/**
  * STUN servers as `stun:host:port`.
  */
 stun: Array<string>, 
