@@ -6,14 +6,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use passalong_netns::Failure;
+use passalong_netns::{Failure, Running, Used};
 use tempfile::TempDir;
 
 use crate::ends::Ends;
 use crate::files::{Load, digest, on_disk};
 use crate::iperf;
 use crate::passalong::Passalong;
-use crate::process::{Running, Used};
 use crate::programs::{Installed, Program};
 use crate::results::{Cost, Kind, Run, seconds};
 use crate::roads::Road;
