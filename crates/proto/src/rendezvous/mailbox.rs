@@ -10,7 +10,7 @@ use super::note::CONTENT_LEN;
 use crate::knock;
 
 /// Knocks in one mailbox.
-pub const LETTERS: usize = 3;
+pub const LETTERS: usize = 2;
 /// Longest knock that a mailbox takes, in bytes.
 pub const MAX_LETTER: usize = (CONTENT_LEN - 1) / LETTERS - OVERHEAD;
 

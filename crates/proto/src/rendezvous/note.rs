@@ -7,9 +7,10 @@ use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 
 use super::Slot;
 
-/// Length of every note in bytes: as long as a BEP 44 value may be, which is 999
-/// bytes with the length in front of it.
-pub const NOTE_LEN: usize = 995;
+/// Length of every note in bytes. BEP 44 allows 999, but a node of the DHT puts up to
+/// 750 bytes around what it answers with, and many routers drop what does not fit into
+/// one packet of 1500.
+pub const NOTE_LEN: usize = 700;
 /// Random bytes that sealing takes.
 pub const NONCE_LEN: usize = 24;
 /// Bytes that a note can say.
