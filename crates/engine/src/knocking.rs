@@ -9,13 +9,15 @@
 mod places;
 
 use std::collections::HashSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use passalong_proto::invite::{Invite, InviteSecret};
 use passalong_proto::keys::{DeviceId, Role, is_from_sharer, stop_statement};
-use passalong_proto::knock::{self, Answer, DeviceName, Knock, Offer, Refusal, SessionId};
+use passalong_proto::knock::{
+    self, Answer, Candidate, CandidateKind, DeviceName, Knock, Offer, Refusal, SessionId,
+};
 use passalong_proto::rendezvous::mailbox::MAX_LETTER;
 use passalong_proto::wire::Message;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -44,6 +46,9 @@ const WELCOMED: Duration = Duration::from_secs(15);
 const FRESH: Duration = Duration::from_secs(180);
 /// The same while a reply code of it is in somebody's hands.
 const FRESH_BY_PASTE: Duration = Duration::from_secs(1800);
+/// The same while no server has said how this computer is seen from outside: the network
+/// may be there again. It doubles each time, up to [`FRESH`].
+const FRESH_BLIND: Duration = Duration::from_secs(5);
 /// Time to gather candidates before the first knock, where there are servers.
 const GATHER: Duration = Duration::from_millis(150);
 /// Time to gather for a knock that is left in the DHT.
@@ -118,10 +123,10 @@ impl Knocking {
             let same_machine =
                 !addresses.is_empty() && addresses.iter().all(|address| link::is_own(address.ip()));
             let mut renewals = context.network.renewals();
-            let connecting = loop {
+            let (connecting, asks_servers) = loop {
                 let settings = context.link_settings(same_machine, PATIENCE).await;
                 match Connecting::offer(&settings).await {
-                    Ok(connecting) => break connecting,
+                    Ok(connecting) => break (connecting, settings.has_servers()),
                     Err(error) if call.is_some() => {
                         tracing::debug!(%error, "a member cannot be called");
                         // Whoever waited may have let go.
@@ -149,7 +154,9 @@ impl Knocking {
                 places,
                 session: SessionId(crate::random()),
                 connecting,
+                asks_servers,
                 since: Instant::now(),
+                blind_for: FRESH_BLIND,
                 renewals,
                 sealed: None,
                 left: None,
@@ -212,8 +219,12 @@ struct Search {
     places: Places,
     session: SessionId,
     connecting: Connecting,
+    /// Whether it asks servers how it is seen from outside.
+    asks_servers: bool,
     /// When it was begun.
     since: Instant,
+    /// How long it may wait without having been told.
+    blind_for: Duration,
     renewals: watch::Receiver<u64>,
     /// The last knock and the offer in it.
     sealed: Option<(Offer, Vec<u8>)>,
@@ -524,15 +535,31 @@ impl Search {
     fn is_out_of_patience(&self) -> bool {
         self.welcome.as_ref().is_some_and(|welcome| {
             // What is carried slowly keeps its connection for longer.
-            let slow = self.pinned || welcome.by_dht;
+            let slow = self.pinned || welcome.by_dht && !self.is_blind();
             welcome.since.elapsed() > if slow { PATIENCE } else { WELCOMED }
         })
     }
 
     /// Whether the connection has waited for so long that it would hardly come up.
     fn is_stale(&self) -> bool {
-        let fresh = if self.pinned { FRESH_BY_PASTE } else { FRESH };
+        let fresh = match (self.pinned, self.is_blind()) {
+            (true, _) => FRESH_BY_PASTE,
+            (false, true) => self.blind_for,
+            (false, false) => FRESH,
+        };
         self.call.is_none() && self.welcome.is_none() && self.since.elapsed() > fresh
+    }
+
+    /// Whether no server has said how this computer is seen from outside, which cannot be
+    /// known from its own addresses.
+    fn is_blind(&self) -> bool {
+        let tells_nothing = |candidate: &Candidate| match candidate.address.ip() {
+            _ if candidate.kind != CandidateKind::Host => false,
+            IpAddr::V4(v4) => v4.is_private() || v4.is_loopback() || v4.is_link_local(),
+            IpAddr::V6(_) => true,
+        };
+        let candidates = self.connecting.local_offer().candidates;
+        self.asks_servers && candidates.iter().all(tells_nothing)
     }
 
     /// Begins again with a new connection; `false` if none can be built.
@@ -541,6 +568,7 @@ impl Search {
             // Whoever called decides whether to call again.
             return false;
         }
+        let blind = self.is_blind();
         let settings = self.context.link_settings(false, PATIENCE).await;
         match Connecting::offer(&settings).await {
             Ok(connecting) => {
@@ -548,6 +576,11 @@ impl Search {
                     .close()
                     .await;
                 self.session = SessionId(crate::random());
+                self.blind_for = match blind {
+                    true => FRESH.min(self.blind_for * 2),
+                    false => FRESH_BLIND,
+                };
+                self.asks_servers = settings.has_servers();
                 self.since = Instant::now();
                 self.sealed = None;
                 self.left = None;

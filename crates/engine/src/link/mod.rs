@@ -59,6 +59,13 @@ pub(crate) struct LinkSettings {
     pub(crate) patience: Duration,
 }
 
+impl LinkSettings {
+    /// Whether servers are asked how this computer is seen from outside.
+    pub(crate) fn has_servers(&self) -> bool {
+        !self.ice_servers.is_empty()
+    }
+}
+
 /// Why a link could not be made or went away.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LinkError {
