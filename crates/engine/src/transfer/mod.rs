@@ -24,6 +24,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use passalong_proto::invite::Invite;
+use passalong_proto::keys::DeviceId;
 use passalong_proto::wire::Farewell;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -133,6 +134,8 @@ struct Transfer {
     first_file: Option<PathBuf>,
     preparing: Option<(u64, u64)>,
     people_kept: Instant,
+    /// Who was kept as the one whose share it is.
+    sharer_kept: Option<DeviceId>,
 }
 
 impl Transfer {
@@ -194,6 +197,7 @@ impl Transfer {
             first_file: None,
             preparing: None,
             people_kept: Instant::now(),
+            sharer_kept: None,
         }
     }
 
@@ -285,16 +289,18 @@ impl Transfer {
         self.view.safety = self.swarm.safety().clone();
         self.view.route = self.swarm.route();
         self.view.one_person = self.swarm.is_for_one_person();
-        let from = self.view.from.clone();
         if let Some(sharer) = self.view.people.iter().find(|person| person.sharer) {
             self.view.from = Some(sharer.device.clone());
         }
         if self.swarm.is_linked() {
             self.alone_since = Instant::now();
         }
-        if self.view.from == from {
+        // Whose share it is is known for as long as they are linked.
+        let sharer = self.swarm.sharer().or(self.sharer_kept);
+        if self.sharer_kept == sharer {
             self.keep_people_sometimes();
         } else {
+            self.sharer_kept = sharer;
             self.keep_people();
         }
         if !self.is_over() {
