@@ -41,17 +41,20 @@ impl Store {
         )
     }
 
-    /// Adds these people to those of a share, or puts what is new of them. The
-    /// ones met longest ago are forgotten when there are too many.
+    /// Adds these people to those of a share, or puts what is new of them; a name is
+    /// kept where none is known now. The ones met longest ago are forgotten when there are too many.
     pub(crate) fn remember_people(&self, id: &str, people: &[StoredPerson]) -> Result<(), Problem> {
         self.change(|connection| {
             let mut insert = connection.prepare_cached(
                 "INSERT INTO person (share, device, name, addresses, met_at, sharer)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-                 ON CONFLICT (share, device) DO UPDATE SET name = excluded.name,
+                 ON CONFLICT (share, device) DO UPDATE SET
+                 name = CASE excluded.name WHEN ?7 THEN name ELSE excluded.name END,
                  addresses = excluded.addresses, met_at = excluded.met_at,
                  sharer = max(sharer, excluded.sharer)",
             )?;
+            // Whoever is known by hearsay alone has no name of their own.
+            let nobody = DeviceName::new("");
             for person in people {
                 let addresses: Vec<String> = person
                     .addresses
@@ -66,6 +69,7 @@ impl Store {
                     addresses.join(","),
                     integer(person.met_at),
                     person.sharer,
+                    nobody.as_str(),
                 ])?;
             }
             connection

@@ -134,7 +134,7 @@ struct Transfer {
     first_file: Option<PathBuf>,
     preparing: Option<(u64, u64)>,
     people_kept: Instant,
-    /// Who was kept as the one whose share it is.
+    /// Whose share it is, as they showed in this run.
     sharer_kept: Option<DeviceId>,
 }
 
