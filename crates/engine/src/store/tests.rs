@@ -363,6 +363,23 @@ fn who_made_a_share_is_remembered_over_who_was_met_last() {
 }
 
 #[test]
+fn a_name_is_not_forgotten_when_somebody_is_known_by_hearsay_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let named = |name: &str| StoredPerson {
+        name: DeviceName::new(name),
+        ..person(1)
+    };
+    let kept = |name: &str| {
+        store.remember_people("abc", &[named(name)]).unwrap();
+        store.people("abc").unwrap().remove(0).name
+    };
+    assert_eq!(kept("Ana"), DeviceName::new("Ana"));
+    assert_eq!(kept(""), DeviceName::new("Ana"));
+    assert_eq!(kept("Anna"), DeviceName::new("Anna"));
+}
+
+#[test]
 fn history_is_told_latest_first_and_bounded() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
