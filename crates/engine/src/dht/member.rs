@@ -312,17 +312,10 @@ async fn announce(lease: &Lease, secret: &InviteSecret, own: &Presence) -> Outco
 
 /// The knocks in all mailboxes, in turns; `None` if none could be read.
 async fn collect(lease: &Lease, secret: &InviteSecret) -> Option<Vec<Vec<u8>>> {
-    let mut reads = JoinSet::new();
-    for place in Place::mailboxes() {
-        let (lease, slot) = (lease.clone(), Slot::new(secret, place));
-        reads.spawn(async move { lease.read(&slot).await });
-    }
     let now = this_hour();
-    let boxes: Vec<Vec<Vec<u8>>> = reads
-        .join_all()
-        .await
+    let read = lease.read_each(secret, Place::mailboxes()).await;
+    let boxes: Vec<Vec<Vec<u8>>> = read
         .into_iter()
-        .filter_map(Result::ok)
         .map(|notes| {
             let mailboxes = notes.iter().map(|note| Mailbox::decode(note));
             mailboxes

@@ -17,7 +17,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use passalong_proto::rendezvous::{Hour, Slot, next_seq};
+use passalong_proto::invite::InviteSecret;
+use passalong_proto::rendezvous::{Hour, Place, Slot, next_seq};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -183,6 +184,21 @@ impl Lease {
     async fn glance(&self, slot: &Slot) -> Result<Vec<Vec<u8>>, Unreachable> {
         let items = self.items(slot, LITTLE_GRACE).await?;
         Ok(opened(slot, &items))
+    }
+
+    /// What lies in each of these places; those that could not be read are left out.
+    async fn read_each(
+        &self,
+        secret: &InviteSecret,
+        places: impl Iterator<Item = Place>,
+    ) -> Vec<Vec<Vec<u8>>> {
+        let mut reads = JoinSet::new();
+        for place in places {
+            let (lease, slot) = (self.clone(), Slot::new(secret, place));
+            reads.spawn(async move { lease.read(&slot).await });
+        }
+        let read = reads.join_all().await;
+        read.into_iter().filter_map(Result::ok).collect()
     }
 
     async fn items(&self, slot: &Slot, grace: Duration) -> Result<Vec<Item>, Unreachable> {

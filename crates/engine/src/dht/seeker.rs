@@ -357,13 +357,6 @@ async fn read_all(
     secret: &InviteSecret,
     places: impl Iterator<Item = Place>,
 ) -> Option<Vec<Vec<u8>>> {
-    let mut reads = JoinSet::new();
-    for place in places {
-        let (lease, slot) = (lease.clone(), Slot::new(secret, place));
-        reads.spawn(async move { lease.read(&slot).await });
-    }
-    let read = reads.join_all().await;
-    let any = read.iter().any(Result::is_ok);
-    let notes = read.into_iter().filter_map(Result::ok).flatten();
-    any.then(|| notes.collect())
+    let read = lease.read_each(secret, places).await;
+    (!read.is_empty()).then(|| read.concat())
 }
