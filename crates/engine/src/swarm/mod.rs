@@ -359,10 +359,9 @@ impl Swarm {
             .collect()
     }
 
-    /// The one of the linked members who showed that the share is theirs.
+    /// The one who showed in this run that the share is theirs.
     pub(crate) fn sharer(&self) -> Option<DeviceId> {
-        let is_sharer = |link: &&Link| link.made.as_ref().is_some_and(|made| made.sharer);
-        self.links.values().find(is_sharer).map(|link| link.device)
+        self.people.whose()
     }
 
     /// A code that a person can send back by any means.

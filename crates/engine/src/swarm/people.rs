@@ -64,6 +64,13 @@ impl People {
         Some(row.view.device.name.clone())
     }
 
+    /// The one who showed in this run that the share is theirs.
+    pub(super) fn whose(&self) -> Option<DeviceId> {
+        let mut all = self.index.iter();
+        let (device, _) = all.find(|(_, at)| self.rows.get(**at).is_some_and(|r| r.view.sharer))?;
+        Some(*device)
+    }
+
     /// Whether somebody has all they want.
     pub(super) fn is_complete(&self, device: DeviceId) -> bool {
         let row = self.index.get(&device).and_then(|at| self.rows.get(*at));

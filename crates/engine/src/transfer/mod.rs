@@ -24,7 +24,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use passalong_proto::invite::Invite;
-use passalong_proto::keys::DeviceId;
 use passalong_proto::wire::Farewell;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -134,8 +133,6 @@ struct Transfer {
     first_file: Option<PathBuf>,
     preparing: Option<(u64, u64)>,
     people_kept: Instant,
-    /// Whose share it is, as they showed in this run.
-    sharer_kept: Option<DeviceId>,
 }
 
 impl Transfer {
@@ -197,7 +194,6 @@ impl Transfer {
             first_file: None,
             preparing: None,
             people_kept: Instant::now(),
-            sharer_kept: None,
         }
     }
 
@@ -284,6 +280,8 @@ impl Transfer {
     }
 
     fn ticked(&mut self) {
+        let is_known = |view: &TransferView| view.people.iter().any(|person| person.sharer);
+        let was_known = is_known(&self.view);
         self.view.people = self.swarm.people_views();
         self.view.copies = self.swarm.copies().clone();
         self.view.safety = self.swarm.safety().clone();
@@ -295,13 +293,11 @@ impl Transfer {
         if self.swarm.is_linked() {
             self.alone_since = Instant::now();
         }
-        // Whose share it is is known for as long as they are linked.
-        let sharer = self.swarm.sharer().or(self.sharer_kept);
-        if self.sharer_kept == sharer {
-            self.keep_people_sometimes();
-        } else {
-            self.sharer_kept = sharer;
+        // Whose share it is is written down at once: they may be gone the moment after.
+        if is_known(&self.view) && !was_known {
             self.keep_people();
+        } else {
+            self.keep_people_sometimes();
         }
         if !self.is_over() {
             self.show_state();

@@ -125,7 +125,7 @@ impl Transfer {
             &self.context.store,
             &self.view.id,
             known,
-            self.sharer_kept.or(self.swarm.sharer()),
+            self.swarm.sharer(),
         );
     }
 
