@@ -31,11 +31,7 @@ impl OpenPort {
     /// `None` where no router can be on the way: an engine that is bound to nothing but
     /// this computer, or to IPv6.
     pub(crate) fn ask(bind: &[IpAddr], port: u16) -> Option<OpenPort> {
-        let reachable = |ip: &IpAddr| ip.is_ipv4() && !ip.is_loopback();
-        if !bind.is_empty() && !bind.iter().any(reachable) {
-            return None;
-        }
-        let port = NonZeroU16::new(port)?;
+        let port = NonZeroU16::new(port).filter(|_| may_have_gateway(bind))?;
         let client = Client::new(Config::default());
         client.update_local_port(port);
         client.procure_mapping();
@@ -74,6 +70,12 @@ impl Drop for OpenPort {
     }
 }
 
+/// Whether a router for IPv4 can be on the way from what an engine with `bind` uses.
+fn may_have_gateway(bind: &[IpAddr]) -> bool {
+    let leads_out = |ip: &IpAddr| ip.is_ipv4() && !ip.is_loopback();
+    bind.is_empty() || bind.iter().any(leads_out)
+}
+
 /// Whether an address can be one that others reach.
 fn is_credible(address: &SocketAddrV4) -> bool {
     let ip = address.ip();
@@ -97,8 +99,11 @@ pub(crate) enum Gateway {
 }
 
 /// Asks the gateway of this computer's IPv4 network, and by multicast (SSDP) whoever
-/// else may be one, what they offer.
-pub(crate) async fn probe() -> Gateway {
+/// else may be one, what they offer; nobody where there cannot be one.
+pub(crate) async fn probe(bind: &[IpAddr]) -> Gateway {
+    if !may_have_gateway(bind) {
+        return Gateway::Absent;
+    }
     let client = Client::new(Config::default());
     judged(async { client.probe().await.ok() }).await
 }

@@ -166,7 +166,7 @@ pub(crate) async fn examine(config: &Config, settings: &Settings) -> Checkup {
         places::local_network(bind, config.lan.unwrap_or(settings.lan)),
         stun::ask_all(bind, stun),
         places::relays(bind, turn),
-        gateway(bind),
+        gateway(bind, config.port_mapping.unwrap_or(settings.port_mapping)),
     );
     let own = local_addresses(bind);
     let mapping = nat::mapping(&asked, &own);
@@ -204,12 +204,10 @@ pub(crate) async fn examine(config: &Config, settings: &Settings) -> Checkup {
     }
 }
 
-/// Asks the router what it offers, unless this computer's own loopback is all that is
-/// to be used.
-async fn gateway(bind: &[IpAddr]) -> Option<Gateway> {
-    let is_local = !bind.is_empty() && bind.iter().all(IpAddr::is_loopback);
-    match is_local {
-        true => None,
-        false => Some(portmap::probe().await),
+/// Asks the router what it offers, if it is to be asked for anything.
+async fn gateway(bind: &[IpAddr], wanted: bool) -> Option<Gateway> {
+    match wanted {
+        true => Some(portmap::probe(bind).await),
+        false => None,
     }
 }
