@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use passalong_proto::keys::{DeviceId, DeviceKey};
-use passalong_proto::knock::DeviceName;
+use passalong_proto::knock::{Candidate, CandidateKind, DeviceName};
 use tokio::sync::watch;
 
 use crate::api::{DeviceView, Settings};
@@ -16,9 +16,9 @@ use crate::dht::Dht;
 use crate::lan::Lan;
 use crate::lane::Manner;
 use crate::limits::Limits;
-use crate::link::{self, IceServer, LinkSettings};
+use crate::link::{self, IceServer, Lent, LinkSettings};
 use crate::network::Network;
-use crate::portmap::OpenPort;
+use crate::portmap::{self, OpenPort};
 use crate::post::Post;
 use crate::store::Store;
 use crate::turns::Turns;
@@ -40,7 +40,7 @@ pub(crate) struct Context {
     settings: RwLock<Settings>,
     lan: RwLock<Option<Arc<Lan>>>,
     dht: RwLock<Option<Arc<Dht>>>,
-    open_port: RwLock<Option<OpenPort>>,
+    open_port: Arc<RwLock<Option<OpenPort>>>,
     /// `None` until the names of the servers were looked up.
     ice: watch::Sender<Option<Vec<IceServer>>>,
     manner: watch::Sender<Manner>,
@@ -68,7 +68,7 @@ impl Context {
             settings: RwLock::new(settings),
             lan: RwLock::new(None),
             dht: RwLock::new(None),
-            open_port: RwLock::new(None),
+            open_port: Arc::default(),
             ice: watch::channel(None).0,
             manner: watch::channel(Manner::Fast).0,
         }
@@ -173,12 +173,18 @@ impl Context {
 
     /// Where this device can be knocked at, best first: what a link carries.
     pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
-        let open = self
-            .open_port
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
-        self.post
-            .addresses(open.as_ref().and_then(OpenPort::address))
+        self.post.addresses(outside(&self.open_port))
+    }
+
+    /// A place at the device's port for a connection that may need one: the port may be
+    /// open to those whom sockets of its own do not hear. Relays need none of that.
+    fn seat(&self, servers: &[IceServer]) -> Option<Arc<dyn Lent>> {
+        let is_direct = !self.config.relay_only && !servers.iter().any(IceServer::relays);
+        let leads_out = is_direct && portmap::may_have_gateway(&self.config.bind);
+        let port = self.post.ipv4().filter(|_| leads_out)?;
+        let open_port = Arc::clone(&self.open_port);
+        let seat = port.seat(move || outside(&open_port).map(reflexive).into_iter().collect());
+        Some(seat)
     }
 
     /// Looks the names of the servers up anew. Gives whether every one has an address,
@@ -234,12 +240,34 @@ impl Context {
             let _ = tokio::time::timeout(SERVERS_KNOWN, known).await;
         }
         let addresses: Vec<IpAddr> = link::local_addresses(&self.config.bind);
+        let ice_servers = self.ice.borrow().clone().unwrap_or_default();
+        let seat = match same_machine {
+            true => None,
+            false => self.seat(&ice_servers),
+        };
         LinkSettings {
             addresses,
-            ice_servers: self.ice.borrow().clone().unwrap_or_default(),
+            lent: seat.into_iter().collect(),
+            ice_servers,
             relay_only: self.config.relay_only,
             same_machine,
             patience,
         }
+    }
+}
+
+/// Where a router says that this device's port is reached from outside.
+fn outside(open_port: &RwLock<Option<OpenPort>>) -> Option<SocketAddr> {
+    let open = open_port.read().unwrap_or_else(PoisonError::into_inner);
+    open.as_ref().and_then(OpenPort::address)
+}
+
+/// The candidate of an address that the router forwards: preferred less than what
+/// sockets of a connection's own find out (RFC 8445 §5.1.2.1).
+fn reflexive(address: SocketAddr) -> Candidate {
+    Candidate {
+        kind: CandidateKind::ServerReflexive,
+        address,
+        priority: (100 << 24) | 255,
     }
 }

@@ -1,7 +1,7 @@
 //! The router's own way of opening a port: UPnP IGD, PCP (RFC 6887) and NAT-PMP
 //! (RFC 6886).
 //!
-//! The only module that knows `portmapper`. It keeps the port of knocks open at the
+//! The only module that knows `portmapper`. It keeps the device's one UDP port open at the
 //! gateway ([`OpenPort`]), and finds out what the gateway speaks without opening anything
 //! ([`probe`]). A gateway is a stranger, too: one that answers nonsense or never counts as
 //! one that offers nothing, after [`PATIENCE`] at the latest.
@@ -71,7 +71,7 @@ impl Drop for OpenPort {
 }
 
 /// Whether a router for IPv4 can be on the way from what an engine with `bind` uses.
-fn may_have_gateway(bind: &[IpAddr]) -> bool {
+pub(crate) fn may_have_gateway(bind: &[IpAddr]) -> bool {
     let leads_out = |ip: &IpAddr| ip.is_ipv4() && !ip.is_loopback();
     bind.is_empty() || bind.iter().any(leads_out)
 }

@@ -1,4 +1,4 @@
-//! The post: the UDP sockets on which knocks and answers travel.
+//! The post: knocks and answers, which travel on the device's one UDP port.
 //!
 //! A knock is tried against the secret of every share that is open here and
 //! goes to the share it fits; an answer goes to whoever sent the knock. All
@@ -12,16 +12,15 @@ use std::time::Duration;
 
 use passalong_proto::invite::InviteSecret;
 use passalong_proto::keys::DeviceId;
-use passalong_proto::knock::{self, MAX_DATAGRAM, ReceivedKnock, SentKnock, SessionId};
+use passalong_proto::knock::{self, ReceivedKnock, SentKnock, SessionId};
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::api::Id;
 use crate::dht::Mail;
-use crate::link;
+use crate::link::{self, Letter, Port, Reading};
 use crate::peer::Control;
 
 /// Addresses that a link carries at most.
@@ -47,10 +46,7 @@ pub(crate) struct Visit {
 #[derive(Debug)]
 pub(crate) enum WayBack {
     /// As a datagram to where the knock came from.
-    Datagram {
-        socket: Arc<UdpSocket>,
-        to: SocketAddr,
-    },
+    Datagram { socket: Arc<Port>, to: SocketAddr },
     /// Handed over to be sent by a person, and as datagrams to where the
     /// knocker said it may be called.
     Paste { answer: oneshot::Sender<Vec<u8>> },
@@ -73,45 +69,46 @@ struct Routes {
 
 /// The sockets and who gets what comes in on them.
 pub(crate) struct Post {
-    sockets: Vec<Arc<UdpSocket>>,
+    sockets: Vec<Arc<Port>>,
     bind: Vec<IpAddr>,
     routes: Arc<Mutex<Routes>>,
-    readers: Vec<JoinHandle<()>>,
+    _readings: Vec<Reading>,
+    sorting: JoinHandle<()>,
 }
 
 impl Post {
     /// Binds one port on each address, or on all interfaces of both families:
     /// `preferred` if it is free, so that links stay good across restarts.
     pub(crate) fn open(bind: &[IpAddr], preferred: u16) -> io::Result<Post> {
-        let mut sockets = Vec::new();
+        let (sender, letters) = Port::letters();
+        let open = |socket| Port::open(socket, sender.clone());
+        let mut opened = Vec::new();
         if bind.is_empty() {
-            let v4 = bound_near(IpAddr::V4(Ipv4Addr::UNSPECIFIED), preferred)?;
-            let port = v4.local_addr()?.port();
-            sockets.push(Arc::new(v4));
+            let v4 = open(bound_near(IpAddr::V4(Ipv4Addr::UNSPECIFIED), preferred)?)?;
+            let port = v4.0.local_addr().port();
+            opened.push(v4);
             // The same number if it is free; hosts without IPv6 do without.
             let any = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
             if let Ok(v6) = bound_near(any, port) {
-                sockets.push(Arc::new(v6));
+                opened.push(open(v6)?);
             }
         } else {
             for ip in bind {
-                sockets.push(Arc::new(bound_near(*ip, preferred)?));
+                opened.push(open(bound_near(*ip, preferred)?)?);
             }
         }
+        let (sockets, readings) = opened.into_iter().unzip();
         let routes = Arc::new(Mutex::new(Routes {
             shares: HashMap::new(),
             waiting: HashMap::new(),
             window: (Instant::now(), 0),
         }));
-        let readers = sockets
-            .iter()
-            .map(|socket| tokio::spawn(read(Arc::clone(socket), Arc::clone(&routes))))
-            .collect();
         Ok(Post {
             sockets,
             bind: bind.to_vec(),
+            sorting: tokio::spawn(sort(letters, Arc::clone(&routes))),
             routes,
-            readers,
+            _readings: readings,
         })
     }
 
@@ -119,8 +116,7 @@ impl Post {
     pub(crate) fn port(&self) -> u16 {
         self.sockets
             .first()
-            .and_then(|s| s.local_addr().ok())
-            .map_or(0, |a| a.port())
+            .map_or(0, |socket| socket.local_addr().port())
     }
 
     /// Where this device can be knocked at, best first, with where a router says that
@@ -130,7 +126,7 @@ impl Post {
             .into_iter()
             .filter_map(|ip| {
                 let socket = self.socket_for(ip)?;
-                Some(SocketAddr::new(ip, socket.local_addr().ok()?.port()))
+                Some(SocketAddr::new(ip, socket.local_addr().port()))
             })
             .collect();
         addresses.sort_by_key(SocketAddr::is_ipv6);
@@ -227,16 +223,21 @@ impl Post {
         send(&self.sockets, bytes, to).await;
     }
 
-    fn socket_for(&self, ip: IpAddr) -> Option<&Arc<UdpSocket>> {
+    /// The socket at which connections over IPv4 have a seat.
+    pub(crate) fn ipv4(&self) -> Option<&Arc<Port>> {
+        let any = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        self.socket_for(any)
+            .filter(|socket| socket.local_addr().is_ipv4())
+    }
+
+    fn socket_for(&self, ip: IpAddr) -> Option<&Arc<Port>> {
         socket_for(&self.sockets, ip)
     }
 }
 
 impl Drop for Post {
     fn drop(&mut self) {
-        for reader in &self.readers {
-            reader.abort();
-        }
+        self.sorting.abort();
     }
 }
 
@@ -254,7 +255,7 @@ pub(crate) struct ReceivedDelivery {
 /// Knocks that one transfer sent, and the answers to them.
 pub(crate) struct Knocker {
     routes: Arc<Mutex<Routes>>,
-    sockets: Vec<Arc<UdpSocket>>,
+    sockets: Vec<Arc<Port>>,
     transfer: Id,
     sender: AnswerSender,
     answers: mpsc::Receiver<Vec<u8>>,
@@ -326,31 +327,24 @@ impl Drop for Knocker {
     }
 }
 
-async fn send(sockets: &[Arc<UdpSocket>], bytes: &[u8], to: SocketAddr) {
+async fn send(sockets: &[Arc<Port>], bytes: &[u8], to: SocketAddr) {
     if let Some(socket) = socket_for(sockets, to.ip()) {
-        // Lost or refused datagrams are sent again by whoever waits.
-        let _ = socket.send_to(bytes, to).await;
+        socket.send_to(bytes, to).await;
     }
 }
 
-fn socket_for(sockets: &[Arc<UdpSocket>], ip: IpAddr) -> Option<&Arc<UdpSocket>> {
-    let family = |socket: &&Arc<UdpSocket>| {
-        socket
-            .local_addr()
-            .is_ok_and(|local| local.is_ipv4() == ip.is_ipv4())
-    };
-    let exact = sockets
-        .iter()
-        .find(|s| s.local_addr().is_ok_and(|local| local.ip() == ip));
+fn socket_for(sockets: &[Arc<Port>], ip: IpAddr) -> Option<&Arc<Port>> {
+    let family = |socket: &&Arc<Port>| socket.local_addr().is_ipv4() == ip.is_ipv4();
+    let exact = sockets.iter().find(|s| s.local_addr().ip() == ip);
     exact.or_else(|| sockets.iter().find(family))
 }
 
 /// Bound to `port`, or to any if that is taken.
-fn bound_near(ip: IpAddr, port: u16) -> io::Result<UdpSocket> {
+fn bound_near(ip: IpAddr, port: u16) -> io::Result<StdUdpSocket> {
     bound(ip, port).or_else(|_| bound(ip, 0))
 }
 
-fn bound(ip: IpAddr, port: u16) -> io::Result<UdpSocket> {
+fn bound(ip: IpAddr, port: u16) -> io::Result<StdUdpSocket> {
     let domain = if ip.is_ipv4() {
         Domain::IPV4
     } else {
@@ -361,38 +355,29 @@ fn bound(ip: IpAddr, port: u16) -> io::Result<UdpSocket> {
         socket.set_only_v6(true)?;
     }
     socket.bind(&SocketAddr::new(ip, port).into())?;
-    socket.set_nonblocking(true)?;
-    UdpSocket::from_std(StdUdpSocket::from(socket))
+    Ok(StdUdpSocket::from(socket))
 }
 
-async fn read(socket: Arc<UdpSocket>, routes: Arc<Mutex<Routes>>) {
-    let mut buffer = [0; MAX_DATAGRAM + 1];
-    loop {
-        let (length, from) = match socket.recv_from(&mut buffer).await {
-            Ok(received) => received,
-            // Unreachable peers report themselves here; the socket lives on.
-            Err(_) => {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-                continue;
-            }
-        };
-        let bytes = &buffer[..length];
-        if knock::is_answer(bytes) {
-            route_answer(&routes, bytes);
-        } else if knock::is_knock(bytes) {
+async fn sort(mut letters: mpsc::Receiver<Letter>, routes: Arc<Mutex<Routes>>) {
+    while let Some(Letter {
+        socket,
+        from,
+        bytes,
+    }) = letters.recv().await
+    {
+        if knock::is_answer(&bytes) {
+            route_answer(&routes, &bytes);
+        } else if knock::is_knock(&bytes) {
             let fits = {
                 let mut routes = lock(&routes);
                 if within_rate(&mut routes) {
-                    fitting(&routes, bytes)
+                    fitting(&routes, &bytes)
                 } else {
                     None
                 }
             };
             if let Some((_, knock, visits)) = fits {
-                let back = WayBack::Datagram {
-                    socket: Arc::clone(&socket),
-                    to: from,
-                };
+                let back = WayBack::Datagram { socket, to: from };
                 let same_machine = link::is_own(from.ip());
                 // A share that is behind with its visits lets this one knock again.
                 let _ = visits.try_send(Visit {

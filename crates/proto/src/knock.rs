@@ -378,6 +378,11 @@ pub fn is_answer(bytes: &[u8]) -> bool {
     bytes.first() == Some(&ANSWER_BYTE)
 }
 
+/// Whether a datagram claims to be either.
+pub fn is_letter(bytes: &[u8]) -> bool {
+    is_knock(bytes) || is_answer(bytes)
+}
+
 /// The number in a knock's or an answer's header: an answer has its knock's.
 pub fn datagram_id(bytes: &[u8]) -> Option<[u8; 8]> {
     first_bytes(bytes.get(2..)?)

@@ -14,6 +14,7 @@ pub mod knock;
 pub mod lanes;
 pub mod manifest;
 pub mod membership;
+pub mod mux;
 pub mod pieces;
 pub mod placement;
 pub mod rendezvous;

@@ -146,6 +146,7 @@ async fn relay(bind: &[IpAddr], server: &TurnServer) -> Finding {
     }
     let settings = LinkSettings {
         addresses: local_addresses(bind),
+        lent: Vec::new(),
         ice_servers,
         relay_only: true,
         same_machine: false,

@@ -116,15 +116,15 @@ pub(super) fn gateway(gateway: &Gateway) -> Option<Finding> {
             topic,
             "Your router opens ports when asked.",
             format!(
-                "By {}. It is asked to keep the port open on which others knock.",
+                "By {}. With an open port, people behind strict routers find a way in, too.",
                 how.join(", ")
             ),
         )),
         Gateway::OffersNothing => Some(Finding::notice(
             topic,
             "Your router opens no ports when asked.",
-            "Neither UPnP nor PCP nor NAT-PMP was answered. From outside, others mostly cannot knock \
-             at this computer's addresses; the DHT and reply codes go on working.",
+            "Neither UPnP nor PCP nor NAT-PMP was answered. People behind strict routers may \
+             find no way in, and links lead nowhere from outside; the DHT and reply codes go on working.",
             "Turn UPnP or PCP on in the router, if it is yours.",
         )),
         Gateway::Absent => None,

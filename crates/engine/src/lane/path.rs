@@ -21,7 +21,7 @@ use tokio::runtime::Handle;
 
 use super::congestion::Bandwidth;
 use crate::link::udp::{AsyncUdpSocket as _, EcnCodepoint, RecvMeta, Transmit};
-use crate::link::{SharedSocket, is_own};
+use crate::link::{Medium, SharedSocket, Writable, is_own};
 
 /// Datagrams within one machine, whose interface takes 16 KiB with headers at least.
 const SAME_MACHINE_MTU: u16 = 16_000;
@@ -173,8 +173,8 @@ impl QuicSocket {
 
 impl AsyncUdpSocket for QuicSocket {
     fn create_io_poller(self: Arc<Self>) -> Pin<Box<dyn UdpPoller>> {
-        Box::pin(Writable {
-            socket: Arc::clone(&self.socket),
+        Box::pin(Room {
+            medium: Arc::clone(self.socket.medium()),
             waiting: None,
         })
     }
@@ -222,7 +222,7 @@ impl AsyncUdpSocket for QuicSocket {
     }
 
     fn may_fragment(&self) -> bool {
-        self.socket.may_fragment()
+        self.socket.medium().may_fragment()
     }
 
     fn max_transmit_segments(&self) -> usize {
@@ -234,26 +234,22 @@ impl AsyncUdpSocket for QuicSocket {
     }
 }
 
-type Waiting = Pin<Box<dyn Future<Output = io::Result<()>> + Send + Sync>>;
-
-/// One task's wait for room in the socket's buffer.
-struct Writable {
-    socket: Arc<SharedSocket>,
-    waiting: Option<Waiting>,
+/// One task's wait for room.
+struct Room {
+    medium: Arc<dyn Medium>,
+    waiting: Option<Writable>,
 }
 
-impl fmt::Debug for Writable {
+impl fmt::Debug for Room {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Writable").finish_non_exhaustive()
+        f.debug_struct("Room").finish_non_exhaustive()
     }
 }
 
-impl UdpPoller for Writable {
+impl UdpPoller for Room {
     fn poll_writable(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let socket = Arc::clone(&self.socket);
-        let waiting = self
-            .waiting
-            .get_or_insert_with(|| Box::pin(async move { socket.writable().await }));
+        let medium = Arc::clone(&self.medium);
+        let waiting = self.waiting.get_or_insert_with(|| medium.writable());
         let outcome = ready!(waiting.as_mut().poll(cx));
         self.waiting = None;
         Poll::Ready(outcome)

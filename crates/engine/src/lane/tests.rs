@@ -1,5 +1,7 @@
 //! Both lanes of real links over a relay that loses, doubles and delays datagrams,
-//! lets no QUIC through, and adds rubbish of its own.
+//! lets no QUIC through, and adds rubbish of its own; and at the device's one port.
+
+mod at_the_port;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -15,7 +17,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::*;
-use crate::link::{Connecting, LinkSettings};
+use crate::link::{Connecting, Link, LinkSettings};
 use crate::peer::{Inbound, Peer, greet};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -105,6 +107,7 @@ fn only(offer: &Offer, address: SocketAddr) -> Offer {
 async fn linked(trouble: Trouble, quic: bool) -> Pair {
     let settings = LinkSettings {
         addresses: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
+        lent: Vec::new(),
         ice_servers: Vec::new(),
         relay_only: false,
         same_machine: false,
@@ -131,6 +134,23 @@ async fn linked(trouble: Trouble, quic: bool) -> Pair {
     }
     a.set_remote(&only(&answer, as_b)).await.unwrap();
     let (a, b) = tokio::join!(a.connected(PATIENCE), b.connected(PATIENCE));
+    let (knocker, answerer, manner) = greeted(a.unwrap(), b.unwrap(), quic).await;
+    Pair {
+        knocker,
+        answerer,
+        relay: Relay {
+            sides: [facing_a, facing_b],
+            ends,
+            _tasks: tasks,
+        },
+        trouble,
+        _manner: manner,
+    }
+}
+
+/// Two peers that introduced themselves; `quic` says whether they have a QUIC lane, which
+/// the third keeps.
+async fn greeted(a: Link, b: Link, quic: bool) -> (Peer, Peer, watch::Sender<Manner>) {
     let secret: InviteSecret = ShareKey::from_seed([7; 32]).secret();
     let keys = [1, 2].map(|seed| DeviceKey::from_seed([seed; 32]));
     let devices = [keys[0].public(), keys[1].public()];
@@ -138,33 +158,16 @@ async fn linked(trouble: Trouble, quic: bool) -> Pair {
     let manner = quic.then_some(manner);
     let (knocker, answerer) = tokio::join!(
         greet(
-            a.unwrap(),
+            a,
             Role::Knocker,
             &keys[0],
             devices[1],
             &secret,
             manner.clone()
         ),
-        greet(
-            b.unwrap(),
-            Role::Answerer,
-            &keys[1],
-            devices[0],
-            &secret,
-            manner
-        ),
+        greet(b, Role::Answerer, &keys[1], devices[0], &secret, manner),
     );
-    Pair {
-        knocker: knocker.unwrap(),
-        answerer: answerer.unwrap(),
-        relay: Relay {
-            sides: [facing_a, facing_b],
-            ends,
-            _tasks: tasks,
-        },
-        trouble,
-        _manner: sender,
-    }
+    (knocker.unwrap(), answerer.unwrap(), sender)
 }
 
 /// Different pieces of a few lengths.

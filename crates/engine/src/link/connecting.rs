@@ -22,7 +22,7 @@ use webrtc::runtime::TokioRuntime;
 
 use super::addresses::is_nearby;
 use super::sdp::{self, Credentials};
-use super::socket::{self, SharingRuntime, Sockets};
+use super::socket::{self, Lending, SharingRuntime, Sockets};
 use super::{Channel, Link, LinkError, LinkHandle, LinkSettings};
 use crate::api::Route;
 
@@ -52,6 +52,7 @@ pub(crate) struct Connecting {
     local: watch::Receiver<Gathered>,
     state: watch::Receiver<RTCPeerConnectionState>,
     sockets: Sockets,
+    lending: Lending,
     credentials: Credentials,
     peer_fingerprint: Option<[u8; 32]>,
     known_candidates: Vec<Candidate>,
@@ -89,6 +90,7 @@ pub(crate) struct Gathered {
 }
 
 struct Handler {
+    lending: Lending,
     gathered: watch::Sender<Gathered>,
     state: watch::Sender<RTCPeerConnectionState>,
 }
@@ -96,7 +98,8 @@ struct Handler {
 #[async_trait::async_trait]
 impl PeerConnectionEventHandler for Handler {
     async fn on_ice_candidate(&self, event: RTCPeerConnectionIceEvent) {
-        if let Some(candidate) = compact(&event.candidate) {
+        let stands_for_lent = |c: &Candidate| self.lending.addresses().any(|a| a == c.address);
+        if let Some(candidate) = compact(&event.candidate).filter(|c| !stands_for_lent(c)) {
             self.gathered.send_if_modified(|gathered| {
                 let fits = gathered.candidates.len() < MAX_CANDIDATES
                     && !gathered
@@ -147,11 +150,18 @@ impl Connecting {
 
     /// This side's half as known now; grows while candidates are gathered.
     pub(crate) fn local_offer(&self) -> Offer {
+        let mut candidates = self.local.borrow().candidates.clone();
+        for lent in self.lending.all().flat_map(|lent| lent.candidates()) {
+            let fits = candidates.len() < MAX_CANDIDATES;
+            if fits && candidates.iter().all(|c| c.address != lent.address) {
+                candidates.push(lent);
+            }
+        }
         Offer {
             ufrag: self.credentials.ufrag.clone(),
             password: self.credentials.password.clone(),
             fingerprint: self.credentials.fingerprint,
-            candidates: self.local.borrow().candidates.clone(),
+            candidates,
         }
     }
 
@@ -284,6 +294,7 @@ struct Unconnected {
     local: watch::Receiver<Gathered>,
     state: watch::Receiver<RTCPeerConnectionState>,
     sockets: Sockets,
+    lending: Lending,
 }
 
 impl Unconnected {
@@ -296,6 +307,9 @@ impl Unconnected {
             .ok_or_else(|| {
                 LinkError::Setup("the local description lacks credentials".to_owned())
             })?;
+        for lent in self.lending.all() {
+            lent.named(credentials.ufrag.as_str());
+        }
         Ok(Connecting {
             waking: remote.map(|_| Waking::start(Arc::clone(&self.control))),
             connection: self.connection,
@@ -304,6 +318,7 @@ impl Unconnected {
             local: self.local,
             state: self.state,
             sockets: self.sockets,
+            lending: self.lending,
             credentials,
             peer_fingerprint: remote.map(|remote| remote.fingerprint),
             known_candidates: remote.map_or_else(Vec::new, |remote| remote.candidates.clone()),
@@ -316,6 +331,7 @@ async fn build(settings: &LinkSettings) -> Result<Unconnected, LinkError> {
     let (state_sender, state) = watch::channel(RTCPeerConnectionState::New);
     let window = socket::sctp_window();
     let sockets = Sockets::default();
+    let lending = Lending::of(&settings.lent)?;
     let interval = match settings.patience <= PROMPT {
         true => CHECK_INTERVAL,
         false => SLOW_CHECK_INTERVAL,
@@ -361,8 +377,10 @@ async fn build(settings: &LinkSettings) -> Result<Unconnected, LinkError> {
         .with_runtime(Arc::new(SharingRuntime {
             tokio: TokioRuntime,
             sockets: sockets.clone(),
+            lending: lending.clone(),
         }))
         .with_handler(Arc::new(Handler {
+            lending: lending.clone(),
             gathered,
             state: state_sender,
         }))
@@ -371,6 +389,7 @@ async fn build(settings: &LinkSettings) -> Result<Unconnected, LinkError> {
                 .addresses
                 .iter()
                 .map(|ip| SocketAddr::new(*ip, 0))
+                .chain(lending.addresses())
                 .collect(),
         )
         .with_dedicated_reactor_pool_size(REACTORS)
@@ -391,6 +410,7 @@ async fn build(settings: &LinkSettings) -> Result<Unconnected, LinkError> {
         local,
         state,
         sockets,
+        lending,
     })
 }
 

@@ -7,6 +7,8 @@
 
 mod addresses;
 mod connecting;
+mod medium;
+mod port;
 mod sdp;
 mod shared;
 mod socket;
@@ -22,6 +24,8 @@ use webrtc::peer_connection::PeerConnection;
 pub(crate) use self::addresses::{is_own, local_addresses};
 use self::connecting::Waking;
 pub(crate) use self::connecting::{Connecting, is_made, is_over};
+pub(crate) use self::medium::{Lent, Medium, Writable};
+pub(crate) use self::port::{Letter, Port, Reading};
 pub(crate) use self::shared::SharedSocket;
 use self::socket::Sockets;
 use crate::api::Route;
@@ -43,11 +47,20 @@ pub(crate) struct IceServer {
     pub(crate) password: String,
 }
 
+impl IceServer {
+    /// Whether it is a TURN server.
+    pub(crate) fn relays(&self) -> bool {
+        self.url.starts_with("turn:")
+    }
+}
+
 /// What a connection is built from.
 #[derive(Clone, Debug)]
 pub(crate) struct LinkSettings {
     /// Local addresses to be reached at.
     pub(crate) addresses: Vec<IpAddr>,
+    /// What carries datagrams of the connection besides sockets at these addresses.
+    pub(crate) lent: Vec<Arc<dyn Lent>>,
     /// STUN and TURN servers.
     pub(crate) ice_servers: Vec<IceServer>,
     /// Use TURN only.

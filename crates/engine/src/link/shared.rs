@@ -7,14 +7,15 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSliceMut};
-use std::net::{SocketAddr, UdpSocket};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 
 use passalong_proto::datagram::{Kind, datagrams, keep_quic};
-use tokio::io::Interest;
 use tokio::runtime::Handle;
-use webrtc::runtime::{AsyncUdpSocket, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
+use webrtc::runtime::{AsyncUdpSocket, RecvMeta, Transmit};
+
+use super::medium::Medium;
 
 /// Datagrams that may wait for WebRTC while QUIC reads; more are lost, as they
 /// would be in a full socket buffer.
@@ -26,22 +27,11 @@ const WEBRTC: u64 = 0;
 /// A UDP socket with two readers.
 #[derive(Debug)]
 pub(crate) struct SharedSocket {
-    io: tokio::net::UdpSocket,
+    medium: Arc<dyn Medium>,
+    /// Where WebRTC believes it to be.
+    local: SocketAddr,
     reactor: Handle,
-    offload: Offload,
     sorting: Mutex<Sorting>,
-}
-
-/// What the kernel can split and join; without a `Debug` of its own.
-struct Offload(UdpSocketState);
-
-impl std::fmt::Debug for Offload {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Offload")
-            .field(&self.0.max_gso_segments())
-            .field(&self.0.gro_segments())
-            .finish()
-    }
 }
 
 #[derive(Debug, Default)]
@@ -63,17 +53,15 @@ struct Sorting {
 }
 
 impl SharedSocket {
-    /// Takes a bound socket. Needs a running tokio.
-    pub(super) fn new(socket: UdpSocket) -> io::Result<SharedSocket> {
-        socket.set_nonblocking(true)?;
-        let io = tokio::net::UdpSocket::from_std(socket)?;
-        let offload = Offload(UdpSocketState::new(UdpSockRef::from(&io))?);
-        Ok(SharedSocket {
-            io,
+    /// Shares what carries datagrams, which WebRTC knows as `local`. Needs a running
+    /// tokio.
+    pub(super) fn new(medium: Arc<dyn Medium>, local: SocketAddr) -> SharedSocket {
+        SharedSocket {
+            medium,
+            local,
             reactor: Handle::current(),
-            offload,
             sorting: Mutex::default(),
-        })
+        }
     }
 
     /// The runtime that hears of this socket first; whoever reads it is best run there.
@@ -124,7 +112,7 @@ impl SharedSocket {
         sorting.quic = Some(cx.waker().clone());
         sorting.at_socket = speaker;
         drop(sorting);
-        let count = ready!(self.poll_read(cx, bufs, meta))?;
+        let count = ready!(self.medium.poll_read(cx, bufs, meta))?;
         let mut sorting = self.lock();
         let before = sorting.waiting.len();
         for (buf, meta) in bufs.iter_mut().zip(meta.iter_mut()).take(count) {
@@ -152,10 +140,7 @@ impl SharedSocket {
     /// Sends without waiting. Fails only where there is no room now; what the
     /// network refuses counts as lost on the way.
     pub(crate) fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
-        match self
-            .io
-            .try_io(Interest::WRITABLE, || self.send_now(transmit))
-        {
+        match self.medium.try_send(transmit) {
             Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
                 tracing::trace!(%error, "a datagram was not sent");
                 Ok(())
@@ -164,39 +149,9 @@ impl SharedSocket {
         }
     }
 
-    fn send_now(&self, transmit: &Transmit<'_>) -> io::Result<()> {
-        let socket = UdpSockRef::from(&self.io);
-        self.offload.0.try_send(socket, transmit)
-    }
-
-    /// Waits until something can be sent.
-    pub(crate) async fn writable(&self) -> io::Result<()> {
-        self.io.writable().await
-    }
-
-    /// Whether datagrams may be split on their way.
-    pub(crate) fn may_fragment(&self) -> bool {
-        self.offload.0.may_fragment()
-    }
-
-    fn poll_read(
-        &self,
-        cx: &mut Context<'_>,
-        bufs: &mut [IoSliceMut<'_>],
-        meta: &mut [RecvMeta],
-    ) -> Poll<io::Result<usize>> {
-        loop {
-            ready!(self.io.poll_recv_ready(cx))?;
-            let read = self.io.try_io(Interest::READABLE, || {
-                self.offload
-                    .0
-                    .recv(UdpSockRef::from(&self.io), &mut *bufs, &mut *meta)
-            });
-            match read {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                other => return Poll::Ready(other),
-            }
-        }
+    /// What carries the datagrams.
+    pub(crate) fn medium(&self) -> &Arc<dyn Medium> {
+        &self.medium
     }
 
     fn lock(&self) -> MutexGuard<'_, Sorting> {
@@ -232,24 +187,21 @@ impl Sorting {
 /// WebRTC's side of it.
 impl AsyncUdpSocket for SharedSocket {
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.io.local_addr()
+        Ok(self.local)
     }
 
     fn max_gso_segments(&self) -> usize {
-        self.offload.0.max_gso_segments()
+        self.medium.max_gso_segments()
     }
 
     fn max_gro_segments(&self) -> usize {
-        self.offload.0.gro_segments()
+        self.medium.max_gro_segments()
     }
 
     fn poll_send(&self, cx: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<usize>> {
         loop {
-            ready!(self.io.poll_send_ready(cx))?;
-            match self
-                .io
-                .try_io(Interest::WRITABLE, || self.send_now(transmit))
-            {
+            ready!(self.medium.poll_writable(cx))?;
+            match self.medium.try_send(transmit) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 other => return Poll::Ready(other.map(|()| transmit.contents.len())),
             }
@@ -282,7 +234,7 @@ impl AsyncUdpSocket for SharedSocket {
         }
         sorting.at_socket = WEBRTC;
         drop(sorting);
-        let count = ready!(self.poll_read(cx, bufs, meta))?;
+        let count = ready!(self.medium.poll_read(cx, bufs, meta))?;
         let mut sorting = self.lock();
         for (buf, meta) in bufs.iter().zip(meta.iter_mut()).take(count) {
             meta.stride = meta.stride.max(1);

@@ -7,7 +7,7 @@
 
 use std::future::Future;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -18,6 +18,8 @@ use webrtc::runtime::{
     TokioRuntime,
 };
 
+use super::LinkError;
+use super::medium::{Lent, Medium, OwnSocket};
 use super::shared::SharedSocket;
 
 /// Bytes asked for in each direction; the kernel grants what its limits allow.
@@ -72,11 +74,49 @@ impl Sockets {
     }
 }
 
+/// What is lent to one connection. WebRTC knows sockets by their addresses and binds
+/// them itself, so each has an address on the loopback that stands for it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Lending(Vec<(SocketAddr, Arc<dyn Lent>)>);
+
+impl Lending {
+    /// Finds an address to stand for each.
+    pub(super) fn of(lent: &[Arc<dyn Lent>]) -> Result<Lending, LinkError> {
+        let with_address = |lent: &Arc<dyn Lent>| {
+            let loopback = match lent.is_ipv4() {
+                true => IpAddr::V4(Ipv4Addr::LOCALHOST),
+                false => IpAddr::V6(Ipv6Addr::LOCALHOST),
+            };
+            let address = UdpSocket::bind((loopback, 0))?.local_addr()?;
+            Ok((address, Arc::clone(lent)))
+        };
+        let lending: io::Result<Vec<_>> = lent.iter().map(with_address).collect();
+        Ok(Lending(lending.map_err(|error| {
+            LinkError::Setup(format!("no port on the loopback: {error}"))
+        })?))
+    }
+
+    /// The addresses that stand for them.
+    pub(super) fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.0.iter().map(|(address, _)| *address)
+    }
+
+    pub(super) fn all(&self) -> impl Iterator<Item = &Arc<dyn Lent>> {
+        self.0.iter().map(|(_, lent)| lent)
+    }
+
+    fn at(&self, address: SocketAddr) -> Option<&Arc<dyn Lent>> {
+        let mut all = self.0.iter();
+        all.find(|(a, _)| *a == address).map(|(_, lent)| lent)
+    }
+}
+
 /// Tokio, but that the UDP sockets have large buffers and are shared with QUIC.
 #[derive(Debug)]
 pub(super) struct SharingRuntime {
     pub(super) tokio: TokioRuntime,
     pub(super) sockets: Sockets,
+    pub(super) lending: Lending,
 }
 
 impl Runtime for SharingRuntime {
@@ -93,8 +133,15 @@ impl Runtime for SharingRuntime {
     }
 
     fn wrap_udp_socket(&self, socket: UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
-        enlarge(&socket);
-        let socket = Arc::new(SharedSocket::new(socket)?);
+        let local = socket.local_addr()?;
+        let socket = match self.lending.at(local) {
+            Some(lent) => SharedSocket::new(Arc::clone(lent) as Arc<dyn Medium>, local),
+            None => {
+                enlarge(&socket);
+                SharedSocket::new(Arc::new(OwnSocket::new(socket)?), local)
+            }
+        };
+        let socket = Arc::new(socket);
         self.sockets.add(Arc::clone(&socket));
         Ok(socket)
     }

@@ -74,7 +74,7 @@ async fn answer(visit: Visit, answer: Answer) {
     match visit.back {
         WayBack::Datagram { socket, to } => {
             // A lost answer is asked for by the next knock.
-            let _ = socket.send_to(&bytes, to).await;
+            socket.send_to(&bytes, to).await;
         }
         WayBack::Paste { answer } => {
             let _ = answer.send(bytes);
