@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use passalong_proto::rendezvous::agenda::{
-    LONGEST_BACK_OFF, LOOK, MemberAgenda, MemberErrand, Outcome, QUIET_AFTER, QUIET_LOOK,
+    Agenda, LONGEST_BACK_OFF, LOOK, MemberAgenda, MemberErrand, Outcome, QUIET_AFTER, QUIET_LOOK,
     STILL_AFTER, STILL_LOOK, SeekerAgenda, SeekerErrand,
 };
 use proptest::prelude::*;
@@ -16,32 +16,13 @@ const HOUR: Duration = Duration::from_hours(1);
 /// How long an errand takes.
 const TAKES: Duration = Duration::from_millis(800);
 
-/// Lets a member do what is due until `end`; `outcome` says what comes of it.
-fn member(
-    agenda: &mut MemberAgenda,
+/// Does what is due until `end`; `outcome` says what comes of it.
+fn follow<A: Agenda>(
+    agenda: &mut A,
     now: &mut Duration,
     end: Duration,
-    mut outcome: impl FnMut(MemberErrand, Duration) -> Outcome,
-) -> Vec<(Duration, MemberErrand)> {
-    let mut done = Vec::new();
-    while *now < end {
-        if let Some(errand) = agenda.next(*now) {
-            done.push((*now, errand));
-            *now += TAKES;
-            agenda.done(errand, outcome(errand, *now), *now);
-        } else {
-            *now = agenda.wake().map_or(end, |wake| wake.max(*now)).min(end);
-        }
-    }
-    done
-}
-
-fn seeker(
-    agenda: &mut SeekerAgenda,
-    now: &mut Duration,
-    end: Duration,
-    mut outcome: impl FnMut(SeekerErrand, Duration) -> Outcome,
-) -> Vec<(Duration, SeekerErrand)> {
+    mut outcome: impl FnMut(A::Errand, Duration) -> Outcome,
+) -> Vec<(Duration, A::Errand)> {
     let mut done = Vec::new();
     while *now < end {
         if let Some(errand) = agenda.next(*now) {
@@ -73,7 +54,7 @@ fn longest_gap<E: PartialEq + Copy>(done: &[(Duration, E)], errand: E) -> Durati
 fn a_member_is_there_at_once_and_says_so_every_hour() {
     let mut agenda = MemberAgenda::new(Duration::ZERO, 1);
     let mut now = Duration::ZERO;
-    let done = member(&mut agenda, &mut now, 24 * HOUR, |_, _| Outcome::Done);
+    let done = follow(&mut agenda, &mut now, 24 * HOUR, |_, _| Outcome::Done);
     assert_eq!(done[0].1, MemberErrand::Announce);
     assert_eq!(done[1].1, MemberErrand::Collect);
     assert!(done[1].0 < SECOND);
@@ -93,7 +74,7 @@ fn a_member_looks_often_at_first_and_less_where_nothing_happens() {
         (STILL_AFTER + 10 * HOUR, STILL_LOOK),
     ] {
         let begin = now;
-        let done = member(&mut agenda, &mut now, end, |_, _| Outcome::Done);
+        let done = follow(&mut agenda, &mut now, end, |_, _| Outcome::Done);
         let looks = count(&done, MemberErrand::Collect) as f64;
         let expected = (end - begin).as_secs_f64() / (pause + TAKES).as_secs_f64();
         assert!(
@@ -108,13 +89,13 @@ fn a_member_looks_often_at_first_and_less_where_nothing_happens() {
 fn a_knock_makes_a_quiet_member_look_often_again() {
     let mut agenda = MemberAgenda::new(Duration::ZERO, 3);
     let mut now = Duration::ZERO;
-    member(&mut agenda, &mut now, 5 * HOUR, |_, _| Outcome::Done);
+    follow(&mut agenda, &mut now, 5 * HOUR, |_, _| Outcome::Done);
     let mut knocked = false;
     let knock = |errand, _| match errand {
         MemberErrand::Collect if !std::mem::replace(&mut knocked, true) => Outcome::News,
         _ => Outcome::Done,
     };
-    let done = member(&mut agenda, &mut now, 5 * HOUR + 10 * MINUTE, knock);
+    let done = follow(&mut agenda, &mut now, 5 * HOUR + 10 * MINUTE, knock);
     assert!(count(&done, MemberErrand::Collect) > 50);
 }
 
@@ -122,7 +103,7 @@ fn a_knock_makes_a_quiet_member_look_often_again() {
 fn the_members_of_a_swarm_together_look_about_as_often_as_one_alone() {
     let alone = {
         let mut agenda = MemberAgenda::new(Duration::ZERO, 4);
-        let done = member(
+        let done = follow(
             &mut agenda,
             &mut Duration::default(),
             QUIET_AFTER,
@@ -134,7 +115,7 @@ fn the_members_of_a_swarm_together_look_about_as_often_as_one_alone() {
         .map(|seed| {
             let mut agenda = MemberAgenda::new(Duration::ZERO, seed);
             agenda.crowd(Duration::ZERO, 5, true);
-            let done = member(
+            let done = follow(
                 &mut agenda,
                 &mut Duration::default(),
                 QUIET_AFTER,
@@ -152,7 +133,7 @@ fn while_people_arrive_a_member_with_many_links_looks_as_often_as_one_with_none(
     agenda.crowd(Duration::ZERO, 9, true);
     let mut now = Duration::ZERO;
     let minutes = 5 * MINUTE;
-    let done = member(&mut agenda, &mut now, minutes, |_, now| {
+    let done = follow(&mut agenda, &mut now, minutes, |_, now| {
         if now < MINUTE {
             Outcome::News
         } else {
@@ -175,7 +156,7 @@ fn who_has_no_room_does_not_look_and_who_loses_somebody_looks_at_once() {
     let mut now = Duration::ZERO;
     agenda.crowd(now, 64, false);
     assert_eq!(
-        member(&mut agenda, &mut now, HOUR, |_, _| Outcome::Done),
+        follow(&mut agenda, &mut now, HOUR, |_, _| Outcome::Done),
         []
     );
     assert_eq!(agenda.wake(), None);
@@ -197,10 +178,10 @@ fn what_changes_while_a_member_says_that_it_is_there_is_said_right_after() {
 fn an_unreachable_dht_is_asked_less_and_less_and_found_again() {
     let mut agenda = MemberAgenda::new(Duration::ZERO, 7);
     let mut now = Duration::ZERO;
-    let done = member(&mut agenda, &mut now, 2 * HOUR, |_, _| Outcome::Failed);
+    let done = follow(&mut agenda, &mut now, 2 * HOUR, |_, _| Outcome::Failed);
     assert!(done.len() < 150, "{} attempts", done.len());
     let back = now;
-    let done = member(&mut agenda, &mut now, back + HOUR, |_, _| Outcome::Done);
+    let done = follow(&mut agenda, &mut now, back + HOUR, |_, _| Outcome::Done);
     assert!(done[0].0 - back < LONGEST_BACK_OFF + LONGEST_BACK_OFF / 5);
     assert!(count(&done, MemberErrand::Collect) > 100);
 }
@@ -209,7 +190,7 @@ fn an_unreachable_dht_is_asked_less_and_less_and_found_again() {
 fn who_can_reach_the_dht_again_begins_at_once() {
     let mut now = Duration::ZERO;
     let mut agenda = MemberAgenda::new(now, 9);
-    member(&mut agenda, &mut now, HOUR, |_, _| Outcome::Failed);
+    follow(&mut agenda, &mut now, HOUR, |_, _| Outcome::Failed);
     agenda.online(now);
     assert_eq!(agenda.next(now), Some(MemberErrand::Announce));
     assert_eq!(agenda.next(now), Some(MemberErrand::Collect));
@@ -219,7 +200,7 @@ fn who_can_reach_the_dht_again_begins_at_once() {
     assert_eq!(agenda.next(now), None);
     agenda.renewed(now);
     let later = now + HOUR;
-    seeker(&mut agenda, &mut now, later, |_, _| Outcome::Failed);
+    follow(&mut agenda, &mut now, later, |_, _| Outcome::Failed);
     agenda.online(now);
     assert_eq!(agenda.next(now), Some(SeekerErrand::Deliver));
 }
@@ -255,7 +236,7 @@ fn who_waits_for_hours_asks_little_and_is_met_within_twenty_seconds() {
     let mut now = Duration::ZERO;
     agenda.renewed(now);
     let mut first = true;
-    let done = seeker(&mut agenda, &mut now, 6 * HOUR, |errand, _| match errand {
+    let done = follow(&mut agenda, &mut now, 6 * HOUR, |errand, _| match errand {
         SeekerErrand::Deliver if std::mem::take(&mut first) => Outcome::News,
         _ => Outcome::Done,
     });
@@ -273,7 +254,7 @@ fn who_waits_for_hours_asks_little_and_is_met_within_twenty_seconds() {
 fn meeting(seed: u64, quiet: Duration) -> Duration {
     let mut member_agenda = MemberAgenda::new(Duration::ZERO, seed);
     let mut now = Duration::ZERO;
-    member(&mut member_agenda, &mut now, quiet, |_, _| Outcome::Done);
+    follow(&mut member_agenda, &mut now, quiet, |_, _| Outcome::Done);
     let start = now;
     let mut agenda = SeekerAgenda::new(start, seed + 1000);
     agenda.renewed(start);
@@ -330,14 +311,14 @@ proptest! {
         let mut agenda = MemberAgenda::new(Duration::ZERO, seed);
         agenda.crowd(Duration::ZERO, links, true);
         let mut number = 0;
-        let done = member(&mut agenda, &mut Duration::default(), HOUR, |_, _| {
+        let done = follow(&mut agenda, &mut Duration::default(), HOUR, |_, _| {
             number += 1;
             outcome(number)
         });
         prop_assert!((20..=900).contains(&done.len()), "{} errands", done.len());
         let mut agenda = SeekerAgenda::new(Duration::ZERO, seed);
         agenda.renewed(Duration::ZERO);
-        let done = seeker(&mut agenda, &mut Duration::default(), HOUR, |_, _| {
+        let done = follow(&mut agenda, &mut Duration::default(), HOUR, |_, _| {
             number += 1;
             outcome(number)
         });

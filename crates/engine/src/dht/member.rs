@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use passalong_proto::invite::InviteSecret;
 use passalong_proto::knock::{self, SessionId};
-use passalong_proto::rendezvous::agenda::{MemberAgenda, MemberErrand, Outcome};
+use passalong_proto::rendezvous::agenda::{Agenda, MemberAgenda, MemberErrand, Outcome};
 use passalong_proto::rendezvous::mailbox::{Mailbox, encode_answer};
 use passalong_proto::rendezvous::presence::{Presence, Presences};
 use passalong_proto::rendezvous::{ANSWER_SLOTS, PRESENCE_SLOTS, Place, Slot};

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use passalong_proto::invite::InviteSecret;
 use passalong_proto::knock::{self, SessionId};
-use passalong_proto::rendezvous::agenda::{Outcome, SeekerAgenda, SeekerErrand};
+use passalong_proto::rendezvous::agenda::{Agenda, Outcome, SeekerAgenda, SeekerErrand};
 use passalong_proto::rendezvous::mailbox::{Mailbox, decode_answer};
 use passalong_proto::rendezvous::presence::{self, Presences};
 use passalong_proto::rendezvous::{MAILBOXES, Place, Slot};

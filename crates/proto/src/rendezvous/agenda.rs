@@ -131,6 +131,24 @@ impl Due {
     }
 }
 
+/// What is due, and what came of it. Times count from any moment.
+pub trait Agenda {
+    /// What there is to do.
+    type Errand: Copy;
+
+    /// The DHT can be reached again.
+    fn online(&mut self, now: Duration);
+
+    /// The next errand that is due, if any; it is under way until [`Agenda::done`].
+    fn next(&mut self, now: Duration) -> Option<Self::Errand>;
+
+    /// What came of an errand.
+    fn done(&mut self, errand: Self::Errand, outcome: Outcome, now: Duration);
+
+    /// When to ask again, if nothing changes before.
+    fn wake(&self) -> Option<Duration>;
+}
+
 /// What a member is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MemberErrand {
@@ -178,13 +196,6 @@ impl MemberAgenda {
         (self.links, self.room) = (links, room);
     }
 
-    /// The DHT can be reached again.
-    pub fn online(&mut self, now: Duration) {
-        self.announce.renew(now);
-        self.collect.renew(now);
-        self.stirred = now;
-    }
-
     /// Something happened that others may come after: files were offered, addresses
     /// changed.
     pub fn renewed(&mut self, now: Duration) {
@@ -196,10 +207,18 @@ impl MemberAgenda {
         self.stirred = now;
         self.collect.hasten(now);
     }
+}
 
-    /// The next errand that is due, if any; it is under way until
-    /// [`MemberAgenda::done`].
-    pub fn next(&mut self, now: Duration) -> Option<MemberErrand> {
+impl Agenda for MemberAgenda {
+    type Errand = MemberErrand;
+
+    fn online(&mut self, now: Duration) {
+        self.announce.renew(now);
+        self.collect.renew(now);
+        self.stirred = now;
+    }
+
+    fn next(&mut self, now: Duration) -> Option<MemberErrand> {
         if !self.room {
             return None;
         }
@@ -209,8 +228,7 @@ impl MemberAgenda {
         self.collect.take(now).then_some(MemberErrand::Collect)
     }
 
-    /// What came of an errand.
-    pub fn done(&mut self, errand: MemberErrand, outcome: Outcome, now: Duration) {
+    fn done(&mut self, errand: MemberErrand, outcome: Outcome, now: Duration) {
         match errand {
             MemberErrand::Announce => {
                 self.announce.done(outcome, now, REPUBLISH, &mut self.dice);
@@ -237,8 +255,7 @@ impl MemberAgenda {
         }
     }
 
-    /// When to ask again, if nothing changes before.
-    pub fn wake(&self) -> Option<Duration> {
+    fn wake(&self) -> Option<Duration> {
         let times = [self.announce.at, self.collect.at];
         times.into_iter().flatten().min().filter(|_| self.room)
     }
@@ -289,8 +306,16 @@ impl SeekerAgenda {
         }
     }
 
-    /// The DHT can be reached again.
-    pub fn online(&mut self, now: Duration) {
+    /// There is a knock to deliver, the first or another one.
+    pub fn renewed(&mut self, now: Duration) {
+        self.deliver.hasten(now);
+    }
+}
+
+impl Agenda for SeekerAgenda {
+    type Errand = SeekerErrand;
+
+    fn online(&mut self, now: Duration) {
         self.look_around.renew(now);
         self.check.renew(now);
         if self.deliver.at != Some(Duration::MAX) {
@@ -299,14 +324,7 @@ impl SeekerAgenda {
         self.began = now;
     }
 
-    /// There is a knock to deliver, the first or another one.
-    pub fn renewed(&mut self, now: Duration) {
-        self.deliver.hasten(now);
-    }
-
-    /// The next errand that is due, if any; it is under way until
-    /// [`SeekerAgenda::done`].
-    pub fn next(&mut self, now: Duration) -> Option<SeekerErrand> {
+    fn next(&mut self, now: Duration) -> Option<SeekerErrand> {
         if self.deliver.take(now) {
             return Some(SeekerErrand::Deliver);
         }
@@ -316,9 +334,8 @@ impl SeekerAgenda {
         (self.delivered && self.check.take(now)).then_some(SeekerErrand::Check)
     }
 
-    /// What came of an errand: news are a knock that had to be put in, a member
-    /// that was not known, an answer.
-    pub fn done(&mut self, errand: SeekerErrand, outcome: Outcome, now: Duration) {
+    /// News are a knock that had to be put in, a member that was not known, an answer.
+    fn done(&mut self, errand: SeekerErrand, outcome: Outcome, now: Duration) {
         let dice = &mut self.dice;
         match errand {
             SeekerErrand::Deliver => {
@@ -354,8 +371,7 @@ impl SeekerAgenda {
         }
     }
 
-    /// When to ask again, if nothing changes before.
-    pub fn wake(&self) -> Option<Duration> {
+    fn wake(&self) -> Option<Duration> {
         let check = self.check.at.filter(|_| self.delivered);
         let deliver = self.deliver.at.filter(|at| *at != Duration::MAX);
         let times = [deliver, self.look_around.at, check];
