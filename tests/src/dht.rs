@@ -212,7 +212,9 @@ fn this_hour() -> Hour {
 
 /// How a way of meeting goes for a transfer that looks for somebody.
 pub fn carrier(transfer: &TransferView, carrier: Carrier) -> Option<CarrierState> {
-    let TransferState::Connecting { carriers, .. } = &transfer.state else {
+    let (TransferState::Connecting { carriers, .. } | TransferState::Waiting { carriers, .. }) =
+        &transfer.state
+    else {
         return None;
     };
     let found = carriers.iter().find(|view| view.carrier == carrier);

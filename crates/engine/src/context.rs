@@ -39,7 +39,7 @@ pub(crate) struct Context {
     name: RwLock<DeviceName>,
     settings: RwLock<Settings>,
     lan: RwLock<Option<Arc<Lan>>>,
-    dht: RwLock<Option<Arc<Dht>>>,
+    dht: watch::Sender<Option<Arc<Dht>>>,
     open_port: Arc<RwLock<Option<OpenPort>>>,
     /// `None` until the names of the servers were looked up.
     ice: watch::Sender<Option<Vec<IceServer>>>,
@@ -67,7 +67,7 @@ impl Context {
             name: RwLock::new(name),
             settings: RwLock::new(settings),
             lan: RwLock::new(None),
-            dht: RwLock::new(None),
+            dht: watch::channel(None).0,
             open_port: Arc::default(),
             ice: watch::channel(None).0,
             manner: watch::channel(Manner::Fast).0,
@@ -133,17 +133,16 @@ impl Context {
             }
         }
         let wanted = self.config.dht.unwrap_or(settings.dht);
-        {
-            let mut dht = self.dht.write().unwrap_or_else(PoisonError::into_inner);
-            match (&*dht, wanted) {
-                (None, true) => {
-                    let bootstrap = self.config.dht_bootstrap.clone();
-                    *dht = Dht::new(&self.config.bind, bootstrap, Arc::clone(&self.store));
-                }
-                (Some(_), false) => *dht = None,
-                _ => {}
+        self.dht.send_if_modified(|dht| {
+            let before = dht.is_some();
+            if !wanted {
+                *dht = None;
+            } else if !before {
+                let bootstrap = self.config.dht_bootstrap.clone();
+                *dht = Dht::new(&self.config.bind, bootstrap, Arc::clone(&self.store));
             }
-        }
+            dht.is_some() != before
+        });
         let wanted = self.config.port_mapping.unwrap_or(settings.port_mapping);
         {
             let mut open = self
@@ -207,10 +206,12 @@ impl Context {
     }
 
     pub(crate) fn dht(&self) -> Option<Arc<Dht>> {
-        self.dht
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.dht.borrow().clone()
+    }
+
+    /// The same, and when it is switched on or off.
+    pub(crate) fn dht_switch(&self) -> watch::Receiver<Option<Arc<Dht>>> {
+        self.dht.subscribe()
     }
 
     /// How QUIC lanes are to send, unless there are to be none.

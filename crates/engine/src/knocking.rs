@@ -366,10 +366,6 @@ impl Search {
 
     async fn knock(&mut self) {
         self.attempt += 1;
-        if self.places.dht().is_some() && self.context.dht().is_none() {
-            self.places.leave_dht();
-            self.show();
-        }
         if !self.seal() {
             return;
         }
@@ -401,7 +397,7 @@ impl Search {
         };
         let mut content = self.content(self.connecting.local_offer());
         content.shorten(MAX_LETTER);
-        if matches!(&self.left, Some((_, offer)) if *offer == content.offer) {
+        if dht.has_knock() && matches!(&self.left, Some((_, offer)) if *offer == content.offer) {
             return;
         }
         let sealed = self.knocker.seal(&self.invite.secret, &content);

@@ -98,6 +98,11 @@ impl Seeking {
         self.letter.send_replace(Some(Letter { session, bytes }));
     }
 
+    /// Whether there is a knock to be found.
+    pub(crate) fn has_knock(&self) -> bool {
+        self.letter.borrow().is_some()
+    }
+
     /// Waits until something else is to be shown or knocked at.
     pub(crate) async fn changed(&mut self) {
         let ended = tokio::select! {

@@ -7,8 +7,8 @@
 //!
 //! While it is prepared it can be offered already; `preparing` is how that goes. One task
 //! owns each share. The invite works from the first moment; a stopped share keeps
-//! answering knocks, with "stopped". Who is there and what is sent to whom is the
-//! business of its `swarm`.
+//! answering knocks, with "stopped", and is found for that until the app is closed. Who
+//! is there and what is sent to whom is the business of its `swarm`.
 
 mod preparing;
 
@@ -236,7 +236,6 @@ impl Share {
         self.context.store.put_share(&stored)?;
         self.stored = stored;
         self.cancel_preparing();
-        self.swarm.withdraw();
         let outcome = match state {
             ShareState::Delivered => {
                 self.swarm.dismiss(Farewell::Finished);
