@@ -2,7 +2,10 @@
 
 use std::net::UdpSocket;
 
-use passalong_engine::api::{Carrier, CarrierState, TransferState, TransferView};
+use passalong_engine::api::{
+    Carrier, CarrierState, ProblemCode, Settings, TransferState, TransferView,
+};
+use passalong_engine::doctor::{FindingLevel, Topic};
 use passalong_tests::dht::{Internet, carrier};
 use passalong_tests::{Person, bytes, is_done, tree};
 
@@ -146,6 +149,74 @@ async fn a_name_that_cannot_be_resolved_and_a_taken_port_are_no_error() {
     let share = ana.share(&[ana.write("a.txt", b"hello")]).await;
     let done = ben.get(&share.code).await;
     assert!(is_done(&done), "{:?}", done.state);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_comes_after_the_stop_hears_of_it_by_the_mailboxes() {
+    let internet = Internet::new(NODES).await;
+    let (ana, ben) = (internet.hidden("Ana").await, internet.hidden("Ben").await);
+    let share = ana.share(&[ana.write("a.txt", b"hello")]).await;
+    ana.engine.stop_share(&share.id).await.expect("stopped");
+    let id = ben.open(&share.code).await.expect("an invite");
+    assert_eq!(ben.failed(&id).await.code, ProblemCode::Stopped);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn switching_the_dht_off_and_on_counts_for_a_search_that_is_going_on() {
+    let internet = Internet::new(NODES).await;
+    let by_settings = |config: &mut passalong_engine::Config| {
+        config.dht = None;
+        config.dht_addresses = false;
+    };
+    let (ana, ben) = (
+        internet.hidden("Ana").await,
+        internet.person_with("Ben", by_settings).await,
+    );
+    let switch = async |dht| {
+        let settings = ben.engine.snapshot().await.settings;
+        let saved = ben.engine.save_settings(Settings { dht, ..settings });
+        saved.await.expect("kept");
+    };
+    let share = ana.share(&[ana.write("a.txt", b"hello")]).await;
+    let away = ana.close().await;
+    let id = ben.open(&share.code).await.expect("an invite");
+    let is = |state| move |t: &TransferView| carrier(t, Carrier::Dht) == Some(state);
+    ben.transfer_until(&id, is(CarrierState::Trying)).await;
+    switch(false).await;
+    ben.transfer_until(&id, is(CarrierState::Unavailable)).await;
+    switch(true).await;
+    ben.transfer_until(&id, is(CarrierState::Trying)).await;
+    let _ana = away.open().await;
+    ben.accept(&id).await;
+    ben.done(&id).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_check_says_whether_the_dht_answers_is_silent_or_switched_off() {
+    let internet = Internet::new(NODES).await;
+    let silent = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let silent = silent.local_addr().expect("an address").to_string();
+    let off = |config: &mut passalong_engine::Config| config.dht = Some(false);
+    let nowhere = |config: &mut passalong_engine::Config| config.dht_bootstrap = Some(vec![silent]);
+    for (person, level, words) in [
+        (internet.person("Ana").await, FindingLevel::Good, "answers."),
+        (
+            internet.person_with("Ben", nowhere).await,
+            FindingLevel::Notice,
+            "does not answer.",
+        ),
+        (
+            internet.person_with("Cleo", off).await,
+            FindingLevel::Notice,
+            "not looked for",
+        ),
+    ] {
+        let checkup = person.engine.check_connection().await;
+        let found = checkup.findings.iter().find(|f| f.topic == Topic::Dht);
+        let found = found.expect("it is looked at");
+        assert_eq!(found.level, level, "{found:?}");
+        assert!(found.title.contains(words), "{found:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -91,6 +91,7 @@ const STEPS = {
   "no-way-through": lookAtNetwork,
   check: checkNow,
   "check-green": checkNow,
+  "check-silent-dht": checkNow,
   "check-new": openCheck,
   async closing(page) {
     await page.evaluate(() => window.bridge.window.closing(window.bridge.scene.atStake));

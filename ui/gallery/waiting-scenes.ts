@@ -15,6 +15,7 @@ export const longCode =
 const good = (topic: Finding["topic"], title: string, detail: string): Finding => ({ topic, level: "good", title, detail, remedy: null });
 
 const port = good("port", "A network port can be opened.", "On 192.168.178.44, 2001:db8:a1::44.");
+const dht = good("dht", "The DHT answers.", "Nodes that did just now: 23. A code alone is enough to meet people on other networks.");
 const server = (name: string, port: number) => good("stunServer", `stun:${name} answers.`, `It sees this computer as 203.0.113.20:${port}.`);
 
 /** A home network as most are. */
@@ -32,6 +33,7 @@ export const green: Checkup = {
     good("ipv6", "IPv6 works.", "Seen as 2001:db8:a1::44. People who have it, too, are met without routers in between."),
     good("portMapping", "Your router opens ports when asked.", "By UPnP, NAT-PMP. With an open port, people behind strict routers find a way in, too."),
     good("localNetwork", "People on the local network can be found.", "A test announcement went out and was heard."),
+    dht,
     server("stun.cloudflare.com:3478", 47011),
     server("stun.l.google.com:19302", 47011),
     server("stun.nextcloud.com:3478", 47011),
@@ -69,6 +71,7 @@ export const red: Checkup = {
       remedy: "Turn UPnP or PCP on in the router, if it is yours.",
     },
     good("localNetwork", "People on the local network can be found.", "A test announcement went out and was heard."),
+    dht,
     server("stun.cloudflare.com:3478", 47011),
     server("stun.l.google.com:19302", 47012),
     {
@@ -99,6 +102,25 @@ export const yellow: Checkup = {
   ],
 };
 
+/** A network that blocks the DHT and nothing else. */
+const silent: Checkup = {
+  ...green,
+  level: "notice",
+  summary: "You can meet most people by a link; far away a code alone finds nobody.",
+  cause: "dht",
+  findings: green.findings.map((finding) =>
+    finding.topic === "dht"
+      ? {
+          topic: "dht",
+          level: "notice",
+          title: "The DHT does not answer.",
+          detail: "It goes over UDP, and some networks block it. Beyond this network a code alone finds nobody; links and reply codes go on working.",
+          remedy: "Send the link or a reply code instead of the code, or use another network.",
+        }
+      : finding,
+  ),
+};
+
 function waiting(part: Partial<TransferView>, more: Partial<Scene> = {}, state?: TransferState): Scene {
   const shown = transfer(state ?? { type: "waiting", carriers: trying, seconds: 24 }, { ...unknown, ...part });
   return { snapshot: snapshot({ transfers: [shown] }), entries: lists, replyCode: longCode, ...more };
@@ -126,5 +148,6 @@ export const waitingScenes: Record<string, Scene> = {
   ),
   check: { snapshot: snapshot(), checkup: red },
   "check-green": { snapshot: snapshot(), checkup: green },
+  "check-silent-dht": { snapshot: snapshot(), checkup: silent },
   "check-new": { snapshot: snapshot() },
 };

@@ -29,6 +29,7 @@ fn the_doctor_tells_what_was_found_and_what_to_do() {
     };
     assert_eq!(of("port")["level"], "good");
     assert_eq!(of("local network")["level"], "notice");
+    assert_eq!(of("DHT")["level"], "notice");
     assert_eq!(of("STUN")["level"], "notice");
     for finding in &findings {
         let good = finding["level"] == "good";

@@ -19,7 +19,7 @@ use crate::api::{
 };
 use crate::config::Config;
 use crate::context::Context;
-use crate::doctor::{self, Checkup};
+use crate::doctor::{self, Checkup, Kept};
 use crate::post::Post;
 use crate::problem::size;
 use crate::store::{Store, StoredShare};
@@ -470,7 +470,8 @@ impl Engine {
     /// few seconds.
     pub async fn check_connection(&self) -> Checkup {
         let context = self.context();
-        doctor::examine(&context.config, &context.settings()).await
+        let kept = Kept::of(&context.config, &context.store, context.settings());
+        doctor::examine(&context.config, kept).await
     }
 
     /// What closing now would cut off, if anything.

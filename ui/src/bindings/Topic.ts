@@ -3,4 +3,4 @@
 /**
  * What a finding is about.
  */
-export type Topic = "settings" | "port" | "internet" | "ipv6" | "portMapping" | "localNetwork" | "vpn" | "stunServer" | "turnServer";
+export type Topic = "settings" | "port" | "internet" | "ipv6" | "portMapping" | "localNetwork" | "dht" | "vpn" | "stunServer" | "turnServer";

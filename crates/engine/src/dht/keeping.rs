@@ -80,7 +80,7 @@ async fn wait(pause: Duration) -> Waited {
 }
 
 async fn enter(entry: &Entry, store: &Store) -> Option<Node> {
-    let remembered = recall(entry, store);
+    let remembered = recall(&known_as(entry.bootstrap.as_deref()), store);
     if !remembered.is_empty()
         && let Some(node) = enter_by(entry, remembered).await
     {
@@ -90,7 +90,7 @@ async fn enter(entry: &Entry, store: &Store) -> Option<Node> {
     enter_by(entry, known).await
 }
 
-async fn enter_by(entry: &Entry, doors: Vec<SocketAddrV4>) -> Option<Node> {
+pub(super) async fn enter_by(entry: &Entry, doors: Vec<SocketAddrV4>) -> Option<Node> {
     if doors.is_empty() {
         return None;
     }
@@ -102,7 +102,7 @@ async fn enter_by(entry: &Entry, doors: Vec<SocketAddrV4>) -> Option<Node> {
 }
 
 /// Where the DHT is entered; names that cannot be resolved are left out.
-async fn resolve(entry: &Entry) -> Vec<SocketAddrV4> {
+pub(super) async fn resolve(entry: &Entry) -> Vec<SocketAddrV4> {
     let names: Vec<String> = match &entry.bootstrap {
         Some(names) => names.clone(),
         None => PUBLIC.map(str::to_owned).to_vec(),
@@ -135,16 +135,17 @@ async fn remember(entry: &Entry, store: &Store, node: &Node) {
         let mut neighbours = node.neighbours().await;
         neighbours.truncate(REMEMBERED);
         if !neighbours.is_empty()
-            && let Err(problem) = store.set_dht_nodes(&known_as(entry), &neighbours)
+            && let Err(problem) =
+                store.set_dht_nodes(&known_as(entry.bootstrap.as_deref()), &neighbours)
         {
             tracing::warn!(problem.message, "nodes of the DHT could not be kept");
         }
     }
 }
 
-/// Some of the nodes that an earlier run knew of the same DHT.
-fn recall(entry: &Entry, store: &Store) -> Vec<SocketAddrV4> {
-    let mut nodes = store.dht_nodes(&known_as(entry)).unwrap_or_default();
+/// Some of the nodes that an earlier run knew of the DHT called `dht`.
+pub(super) fn recall(dht: &str, store: &Store) -> Vec<SocketAddrV4> {
+    let mut nodes = store.dht_nodes(dht).unwrap_or_default();
     nodes.truncate(REMEMBERED);
     let [start] = crate::random::<1>();
     let count = nodes.len();
@@ -155,8 +156,7 @@ fn recall(entry: &Entry, store: &Store) -> Vec<SocketAddrV4> {
     nodes
 }
 
-/// Which DHT it is: nodes of one are of no use in another.
-fn known_as(entry: &Entry) -> String {
-    let doors = entry.bootstrap.as_ref();
-    doors.map_or_else(|| "public".to_owned(), |doors| doors.join(" "))
+/// Which DHT it is that is entered there: nodes of one are of no use in another.
+pub(super) fn known_as(bootstrap: Option<&[String]>) -> String {
+    bootstrap.map_or_else(|| "public".to_owned(), |doors| doors.join(" "))
 }

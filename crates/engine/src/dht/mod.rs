@@ -3,13 +3,15 @@
 //!
 //! `node` is the library, `keeping` starts the node and starts it again, `member`
 //! is the side that has something to offer and `seeker` the side that looks for it.
-//! What lies where, and when it is looked at, is decided in `proto::rendezvous`.
+//! What lies where, and when it is looked at, is decided in `proto::rendezvous`. `probe`
+//! only finds out whether anybody answers.
 //! Nothing here is ever an error to a person: a DHT that cannot be reached is a
 //! carrier that is not to be had, tried again later.
 
 mod keeping;
 mod member;
 mod node;
+mod probe;
 mod seeker;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -24,6 +26,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 pub(crate) use self::member::{Mail, Member};
 use self::node::{Item, Node, Unreachable, Unwritten};
+pub(crate) use self::probe::{Entered, probe, remembered};
 pub(crate) use self::seeker::Seeking;
 use crate::store::Store;
 
@@ -46,6 +49,21 @@ struct Entry {
     bind: Ipv4Addr,
     /// `None`: the public DHT.
     bootstrap: Option<Vec<String>>,
+}
+
+impl Entry {
+    /// `None` where only IPv6 addresses are to be used, which the DHT has not.
+    fn new(bind: &[IpAddr], bootstrap: Option<Vec<String>>) -> Option<Entry> {
+        let v4 = |ip: &IpAddr| match ip {
+            IpAddr::V4(ip) => Some(*ip),
+            IpAddr::V6(_) => None,
+        };
+        let bind = match bind {
+            [] => Ipv4Addr::UNSPECIFIED,
+            some => some.iter().find_map(v4)?,
+        };
+        Some(Entry { bind, bootstrap })
+    }
 }
 
 /// The engine's way into the DHT.
@@ -92,16 +110,8 @@ impl Dht {
         bootstrap: Option<Vec<String>>,
         store: Arc<Store>,
     ) -> Option<Arc<Dht>> {
-        let v4 = |ip: &IpAddr| match ip {
-            IpAddr::V4(ip) => Some(*ip),
-            IpAddr::V6(_) => None,
-        };
-        let bind = match bind {
-            [] => Ipv4Addr::UNSPECIFIED,
-            some => some.iter().find_map(v4)?,
-        };
         Some(Arc::new(Dht {
-            entry: Entry { bind, bootstrap },
+            entry: Entry::new(bind, bootstrap)?,
             store,
             node: Mutex::default(),
             tidying: Mutex::default(),

@@ -69,20 +69,25 @@ impl Node {
 
     /// Whether there is a DHT to be seen from here.
     pub(super) async fn is_inside(&self) -> bool {
-        let dht = self.0.clone();
-        let asked = limited(async move { dht.bootstrapped().await });
         let known = async {
             while self.neighbours().await.len() < ENOUGH {
                 tokio::time::sleep(GLANCE).await;
             }
         };
         tokio::select! {
-            inside = asked => inside == Some(true),
+            inside = self.looked_around() => inside,
             () = known => true,
         }
     }
 
-    /// Nodes that a later start may begin with.
+    /// Asks around until all the way to the nodes next to this one is known. Says whether
+    /// anybody answered.
+    pub(super) async fn looked_around(&self) -> bool {
+        let dht = self.0.clone();
+        limited(async move { dht.bootstrapped().await }).await == Some(true)
+    }
+
+    /// Nodes that a later start may begin with: they have answered.
     pub(super) async fn neighbours(&self) -> Vec<SocketAddrV4> {
         let dht = self.0.clone();
         let told = limited(async move { dht.to_bootstrap().await }).await;

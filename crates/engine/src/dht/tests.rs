@@ -47,12 +47,37 @@ async fn nodes_that_were_known_before_lead_inside_when_the_usual_doors_are_shut(
     inside(&dht(&doors, &store)).await;
 }
 
-#[test]
-fn where_only_ipv6_is_to_be_used_there_is_no_dht() {
+#[tokio::test]
+async fn where_only_ipv6_is_to_be_used_there_is_no_dht() {
     let dir = tempfile::tempdir().expect("a folder");
     let store = Arc::new(Store::open(dir.path()).expect("a store").0);
     let bind = [IpAddr::V6(std::net::Ipv6Addr::LOCALHOST)];
     assert!(Dht::new(&bind, None, store).is_none());
+    assert_eq!(probe(&bind, None, Vec::new()).await, Entered::NoIpv4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_probe_tells_whether_anybody_answers_at_the_doors_or_among_those_known_before() {
+    let build = || Testnet::builder(8).build().expect("a DHT");
+    let net = tokio::task::spawn_blocking(build).await.expect("built");
+    let bind = [IpAddr::V4(Ipv4Addr::LOCALHOST)];
+    let met = |entered| matches!(entered, Entered::Met(3..=8));
+    let entered = probe(&bind, Some(doors(&net)), Vec::new()).await;
+    assert!(met(entered), "{entered:?}");
+
+    // Somebody has the port and never says anything.
+    let shut = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let shut = vec![shut.local_addr().expect("an address").to_string()];
+    let known = doors(&net)
+        .into_iter()
+        .map(|door| door.parse().expect("IPv4"));
+    let entered = probe(&bind, Some(shut.clone()), known.collect()).await;
+    assert!(met(entered), "{entered:?}");
+    let silence = probe(&bind, Some(shut), Vec::new());
+    let silence = tokio::time::timeout(Duration::from_secs(10), silence).await;
+    assert_eq!(silence.expect("in time"), Entered::Silence);
+    let nowhere = probe(&bind, Some(Vec::new()), Vec::new()).await;
+    assert_eq!(nowhere, Entered::Silence);
 }
 
 #[tokio::test(flavor = "multi_thread")]

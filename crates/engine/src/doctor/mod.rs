@@ -1,7 +1,7 @@
 //! The connection check: can others reach this computer, and what to do if not.
 //!
-//! It looks at what a connection would use: ports, the local network, STUN and TURN
-//! servers, the router. Every finding is something that was tried just now; what cannot
+//! It looks at what a connection would use: ports, the local network, the DHT, STUN and
+//! TURN servers, the router. Every finding is something that was tried just now; what cannot
 //! be tried from one computer alone is not claimed. It runs when asked and takes less
 //! than ten seconds. `stun` asks, `nat` and `verdict` judge, `words` say it.
 
@@ -11,13 +11,14 @@ mod stun;
 mod verdict;
 mod words;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddrV4};
 
 use serde::Serialize;
 use ts_rs::TS;
 
-use crate::api::Settings;
+use crate::api::{Problem, Settings};
 use crate::config::Config;
+use crate::dht;
 use crate::link::local_addresses;
 use crate::portmap::{self, Gateway};
 use crate::store::Store;
@@ -72,6 +73,8 @@ pub enum Topic {
     PortMapping,
     /// Finding people on the local network.
     LocalNetwork,
+    /// Meeting in the DHT.
+    Dht,
     /// A VPN.
     Vpn,
     /// One STUN server.
@@ -133,37 +136,62 @@ impl Finding {
 /// Looks at everything that `config`, or the settings it points to, would use. Takes no
 /// data folder away from a running Passalong.
 pub async fn check(config: &Config) -> Checkup {
-    let (settings, problem) = settings(config).await;
-    let mut checkup = examine(config, &settings).await;
+    let (kept, problem) = kept(config).await;
+    let mut checkup = examine(config, kept).await;
     checkup.findings.extend(problem);
     checkup
 }
 
-async fn settings(config: &Config) -> (Settings, Option<Finding>) {
-    let dir = config.data_dir.clone();
-    let read = tokio::task::spawn_blocking(move || match dir.exists() {
-        true => Store::open(&dir).and_then(|(store, _)| store.settings()),
-        false => Ok(Settings::default()),
-    });
-    match read.await {
-        Ok(Ok(settings)) => (settings, None),
-        Ok(Err(problem)) => {
-            let title = "The settings could not be read; the usual ones were checked.";
-            let finding = Finding::notice(Topic::Settings, title, problem.message, problem.remedy);
-            (Settings::default(), Some(finding))
+/// What the check takes from the data folder.
+#[derive(Default)]
+pub(crate) struct Kept {
+    settings: Settings,
+    /// Nodes of the DHT that were known before.
+    nodes: Vec<SocketAddrV4>,
+}
+
+impl Kept {
+    /// What is kept in `store`, with the settings read already.
+    pub(crate) fn of(config: &Config, store: &Store, settings: Settings) -> Kept {
+        Kept {
+            settings,
+            nodes: dht::remembered(store, config.dht_bootstrap.as_deref()),
         }
-        Err(_) => (Settings::default(), None),
     }
 }
 
-/// Looks at everything that an engine with this configuration and these settings uses.
-pub(crate) async fn examine(config: &Config, settings: &Settings) -> Checkup {
+async fn kept(config: &Config) -> (Kept, Option<Finding>) {
+    let config = config.clone();
+    let read = tokio::task::spawn_blocking(move || match config.data_dir.exists() {
+        true => {
+            let (store, _) = Store::open(&config.data_dir)?;
+            let settings = store.settings()?;
+            Ok(Kept::of(&config, &store, settings))
+        }
+        false => Ok(Kept::default()),
+    });
+    match read.await {
+        Ok(Ok(kept)) => (kept, None),
+        Ok(Err(problem)) => {
+            let problem: Problem = problem;
+            let title = "The settings could not be read; the usual ones were checked.";
+            let finding = Finding::notice(Topic::Settings, title, problem.message, problem.remedy);
+            (Kept::default(), Some(finding))
+        }
+        Err(_) => (Kept::default(), None),
+    }
+}
+
+/// Looks at everything that an engine with this configuration and what is kept uses.
+pub(crate) async fn examine(config: &Config, kept: Kept) -> Checkup {
+    let Kept { settings, nodes } = kept;
     let bind = &config.bind;
     let stun = config.stun.as_ref().unwrap_or(&settings.stun);
     let turn = config.turn.as_ref().unwrap_or(&settings.turn);
     let ports = places::ports(bind);
-    let (lan, asked, relays, gateway) = tokio::join!(
+    let (lan, dht, asked, relays, gateway) = tokio::join!(
         places::local_network(bind, config.lan.unwrap_or(settings.lan)),
+        meeting(config, config.dht.unwrap_or(settings.dht), nodes),
         stun::ask_all(bind, stun),
         places::relays(bind, turn),
         gateway(bind, config.port_mapping.unwrap_or(settings.port_mapping)),
@@ -183,6 +211,7 @@ pub(crate) async fn examine(config: &Config, settings: &Settings) -> Checkup {
         ipv6,
         relay: relays.iter().any(|relay| relay.level == FindingLevel::Good),
         lan: lan.level,
+        dht: dht.level,
         vpn: vpn.is_some(),
     });
     let mut findings = vec![ports, words::internet(mapping)];
@@ -192,7 +221,7 @@ pub(crate) async fn examine(config: &Config, settings: &Settings) -> Checkup {
     if mapping != nat::Mapping::Unchanged {
         findings.extend(gateway.as_ref().and_then(words::gateway));
     }
-    findings.push(lan);
+    findings.extend([lan, dht]);
     findings.extend(vpn);
     findings.extend(words::servers(&asked));
     findings.extend(relays);
@@ -202,6 +231,15 @@ pub(crate) async fn examine(config: &Config, settings: &Settings) -> Checkup {
         cause,
         findings,
     }
+}
+
+/// Enters the DHT, if it is to be used.
+async fn meeting(config: &Config, wanted: bool, nodes: Vec<SocketAddrV4>) -> Finding {
+    if !wanted {
+        return words::dht(None);
+    }
+    let bootstrap = config.dht_bootstrap.clone();
+    words::dht(Some(dht::probe(&config.bind, bootstrap, nodes).await))
 }
 
 /// Asks the router what it offers, if it is to be asked for anything.

@@ -12,6 +12,7 @@ pub(super) struct Facts {
     /// A TURN server of the person's own relays.
     pub(super) relay: bool,
     pub(super) lan: FindingLevel,
+    pub(super) dht: FindingLevel,
     pub(super) vpn: bool,
 }
 
@@ -65,6 +66,10 @@ pub(super) fn verdict(facts: &Facts) -> (FindingLevel, String, Option<Topic>) {
         let through = "You can meet most people, if the VPN that is on lets you.";
         return told(Notice, through, Some(Topic::Vpn));
     }
+    if facts.dht != Good {
+        let links = "You can meet most people by a link; far away a code alone finds nobody.";
+        return told(Notice, links, Some(Topic::Dht));
+    }
     if facts.lan != Good {
         let codes =
             "You can meet most people; on the same network a code alone does not find them.";
@@ -84,6 +89,7 @@ mod tests {
         ipv6: Ipv6::Absent,
         relay: false,
         lan: Good,
+        dht: Good,
         vpn: false,
     };
 
@@ -137,9 +143,11 @@ mod tests {
     }
 
     #[test]
-    fn a_vpn_or_a_deaf_local_network_is_yellow_when_all_else_is_well() {
+    fn a_vpn_a_silent_dht_or_a_deaf_local_network_is_yellow_when_all_else_is_well() {
         let vpn = true;
         assert_eq!(light(Facts { vpn, ..FINE }), (Notice, Some(Topic::Vpn)));
+        let dht = Notice;
+        assert_eq!(light(Facts { dht, ..FINE }), (Notice, Some(Topic::Dht)));
         let lan = Notice;
         let local = Some(Topic::LocalNetwork);
         assert_eq!(light(Facts { lan, ..FINE }), (Notice, local));

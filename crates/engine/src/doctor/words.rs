@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use super::nat::{Ipv6, Mapping, agreed};
 use super::stun::{Answer, Asked};
 use super::{Finding, Topic};
+use crate::dht::Entered;
 use crate::portmap::Gateway;
 
 /// What kind of network this is, as seen from the internet.
@@ -131,6 +132,42 @@ pub(super) fn gateway(gateway: &Gateway) -> Option<Finding> {
     }
 }
 
+/// Whether people can meet in the DHT; `None` if they are not to.
+pub(super) fn dht(entered: Option<Entered>) -> Finding {
+    let topic = Topic::Dht;
+    match entered {
+        None => Finding::notice(
+            topic,
+            "People are not looked for in the DHT.",
+            "It is turned off. Beyond this network a code alone finds nobody; links and reply \
+             codes work all the same.",
+            "Turn it on in the settings, or leave out --no-dht.",
+        ),
+        Some(Entered::Met(nodes)) => Finding::good(
+            topic,
+            "The DHT answers.",
+            format!(
+                "Nodes that did just now: {nodes}. A code alone is enough to meet people on other \
+                 networks."
+            ),
+        ),
+        Some(Entered::Silence) => Finding::notice(
+            topic,
+            "The DHT does not answer.",
+            "It goes over UDP, and some networks block it. Beyond this network a code alone finds \
+             nobody; links and reply codes go on working.",
+            "Send the link or a reply code instead of the code, or use another network.",
+        ),
+        Some(Entered::NoIpv4) => Finding::notice(
+            topic,
+            "The DHT cannot be reached over IPv6 alone.",
+            "Only IPv6 is to be used here, which the DHT has not.",
+            "Send the link or a reply code instead of the code, or allow an IPv4 address with \
+             --bind.",
+        ),
+    }
+}
+
 /// What each STUN server said.
 pub(super) fn servers(asked: &[Asked]) -> Vec<Finding> {
     let common = |is_ipv4: bool| {
@@ -232,6 +269,8 @@ mod tests {
         );
         all.extend(gateway(&Gateway::Offers(vec!["UPnP", "PCP"])));
         all.extend(gateway(&Gateway::OffersNothing));
+        let entered = [Entered::Met(20), Entered::Silence, Entered::NoIpv4];
+        all.extend(entered.map(Some).into_iter().chain([None]).map(dht));
         for finding in all {
             let good = finding.level == FindingLevel::Good;
             assert_eq!(finding.remedy.is_none(), good, "{finding:?}");
