@@ -20,6 +20,10 @@ use crate::intake::{self, AtStart};
 use crate::problem::internal;
 use crate::window;
 
+/// Entries of a list that the page gets at once: few enough to be taken in between two
+/// frames.
+const ENTRIES_AT_ONCE: u32 = 5000;
+
 /// Everything there is to draw. The page listens to events before it asks,
 /// so from here on nothing it is told gets lost.
 #[tauri::command]
@@ -116,9 +120,15 @@ pub(crate) async fn open_invite(
     engine.open(&text).await
 }
 
+/// A part of a list, from an index on; empty after its last entry.
 #[tauri::command]
-pub(crate) async fn entries(engine: State<'_, Engine>, id: Id) -> Result<Vec<EntryView>, Problem> {
-    engine.entries(&id).await
+pub(crate) async fn entries(
+    engine: State<'_, Engine>,
+    id: Id,
+    from: u32,
+) -> Result<Vec<EntryView>, Problem> {
+    let part = from..from.saturating_add(ENTRIES_AT_ONCE);
+    engine.some_entries(&id, part).await
 }
 
 #[tauri::command]

@@ -27,7 +27,10 @@ pub(crate) async fn forward(app: AppHandle, engine: Engine, mut events: Receiver
                 {
                     announce(&app, transfer);
                 }
-                emit(&app, &event);
+                // One for each file of a share; the page shows the sums.
+                if !matches!(event, Event::File { .. }) {
+                    emit(&app, &event);
+                }
             }
             Err(RecvError::Lagged(_)) => {
                 for event in as_events(engine.snapshot().await) {

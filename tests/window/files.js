@@ -26,6 +26,18 @@ export async function makeFile(parent, name, content = "Just a note.\n") {
   return file;
 }
 
+/** Makes a folder of small files, a hundred to a folder. */
+export async function makeManyFiles(parent, files) {
+  const folder = join(parent, "Very many");
+  for (let made = 0; made < files; made += 100) {
+    const inner = join(folder, `folder ${made / 100}`);
+    await mkdir(inner, { recursive: true });
+    const names = Array.from({ length: Math.min(100, files - made) }, (_, at) => join(inner, `file ${at}.bin`));
+    await Promise.all(names.map((name, at) => writeFile(name, Buffer.alloc(4096, `${made + at} `))));
+  }
+  return folder;
+}
+
 /** Makes a file too large to pass within a moment; it takes no room on disk. */
 export async function makeLargeFile(parent, name, bytes = 1_000_000_000) {
   const path = join(parent, name);

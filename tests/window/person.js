@@ -129,6 +129,30 @@ export class Person {
     return this.#page.evaluate(run, ...args);
   }
 
+  /** Begins to watch for how long the page does nothing else than what it is at. */
+  watchStalls() {
+    return this.#page.evaluate(() => {
+      const stalls = { longest: 0, since: performance.now() };
+      window.endStall = () => {
+        const now = performance.now();
+        stalls.longest = Math.max(stalls.longest, now - stalls.since);
+        stalls.since = now;
+        return stalls;
+      };
+      setInterval(window.endStall, 5);
+    });
+  }
+
+  /** The longest time that a person's click would have waited since this was last asked, milliseconds. */
+  longestStall() {
+    return this.#page.evaluate(() => {
+      const stalls = window.endStall();
+      const { longest } = stalls;
+      stalls.longest = 0;
+      return longest;
+    });
+  }
+
   /** What shows under a test id right now, topmost first. */
   look(testid) {
     return this.#page.evaluate((selector) => {

@@ -118,7 +118,7 @@ export class StagedBridge implements Bridge {
     return "remedy" in opened ? Promise.reject(opened) : Promise.resolve(opened);
   }
 
-  entries = (id: string) => this.noted(this.scene.entries?.[id] ?? [], "entries", id);
+  entries = (id: string, from: number) => this.noted((this.scene.entries?.[id] ?? []).slice(from), "entries", id, from);
 
   accept(id: string, selection: Selection): Promise<void> {
     const total = this.scene.snapshot.transfers.find((each) => each.id === id)?.bytes ?? 0;

@@ -49,7 +49,8 @@ export interface Bridge {
   inviteQr(id: string): Promise<string>;
   /** Opens whatever was pasted: an invite, a link, a reply or an answer code. */
   openInvite(text: string): Promise<Opened>;
-  entries(id: string): Promise<EntryView[]>;
+  /** A part of a list, from the entry with this index on; empty after the last. */
+  entries(id: string, from: number): Promise<EntryView[]>;
   accept(id: string, selection: Selection): Promise<void>;
   decline(id: string): Promise<void>;
   cancel(id: string): Promise<void>;
@@ -123,7 +124,7 @@ export const tauri: Bridge = {
   copyInvite: (id) => call("copy_invite", { id }),
   inviteQr: (id) => call("invite_qr", { id }),
   openInvite: (text) => call("open_invite", { text }),
-  entries: (id) => call("entries", { id }),
+  entries: (id, from) => call("entries", { id, from }),
   accept: (id, selection) => call("accept", { id, selection }),
   decline: (id) => call("decline", { id }),
   cancel: (id) => call("cancel", { id }),

@@ -6,6 +6,7 @@
 import type { AtStake } from "./bindings/AtStake";
 import type { Checkup } from "./bindings/Checkup";
 import type { DeviceView } from "./bindings/DeviceView";
+import type { EntryView } from "./bindings/EntryView";
 import type { Event } from "./bindings/Event";
 import type { Opened } from "./bindings/Opened";
 import type { Problem } from "./bindings/Problem";
@@ -17,6 +18,7 @@ import type { TransferState } from "./bindings/TransferState";
 import type { TransferView } from "./bindings/TransferView";
 import { asProblem, type Bridge } from "./bridge";
 import { safetySentence, shareSentence, speaksOfClosing, titleOf, transferSentence } from "./logic/sentences";
+import { Tree } from "./logic/tree";
 
 /** A row of the list. */
 export type Row = { kind: "share"; share: ShareView } | { kind: "transfer"; transfer: TransferView };
@@ -201,6 +203,20 @@ export class Model {
   /** Bytes a second over the last minute, oldest first. */
   graph(id: string): readonly number[] {
     return this.now > 0 ? [...(this.graphs.get(id) ?? [])] : [];
+  }
+
+  /** The list of a share or transfer, part by part so that a long one holds nothing up. */
+  list(id: string): Promise<Tree> {
+    return Tree.of(this.parts(id));
+  }
+
+  private async *parts(id: string): AsyncGenerator<readonly EntryView[]> {
+    for (let from = 0; ; ) {
+      const part = await this.bridge.entries(id, from);
+      if (part.length === 0) return;
+      yield part;
+      from += part.length;
+    }
   }
 
   say(text: string): void {

@@ -18,7 +18,7 @@ afterEach(() => {
 
 /** Lets everything that was promised and everything that changed settle. */
 async function settle(): Promise<void> {
-  for (let turn = 0; turn < 8; turn += 1) await Promise.resolve();
+  for (let turn = 0; turn < 32; turn += 1) await Promise.resolve();
   flushSync();
 }
 

@@ -2,6 +2,7 @@
 //! request names and passes it on; it holds no state of shares or transfers.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -386,10 +387,21 @@ impl Engine {
 
     /// The list of a share or transfer.
     pub async fn entries(&self, id: &str) -> Result<Vec<EntryView>, Problem> {
+        self.some_entries(id, 0..u32::MAX).await
+    }
+
+    /// A part of the list of a share or transfer, by the index of its entries: what of
+    /// `part` there is.
+    pub async fn some_entries(
+        &self,
+        id: &str,
+        part: Range<u32>,
+    ) -> Result<Vec<EntryView>, Problem> {
         if let Ok(task) = self.share_task(id) {
-            return ask(&task, share::Command::Entries).await;
+            return ask(&task, |answer| share::Command::Entries(part, answer)).await;
         }
-        ask(&self.transfer_task(id)?, transfer::Command::Entries).await
+        let task = self.transfer_task(id)?;
+        ask(&task, |answer| transfer::Command::Entries(part, answer)).await
     }
 
     /// Chooses where a transfer's files go.

@@ -111,4 +111,15 @@ describe("a hundred thousand entries", () => {
     expect(tree.chosen().files).toBe(99_750);
     expect(performance.now() - began).toBeLessThan(5000);
   });
+
+  it("are the same tree when they come in parts", async () => {
+    const entries = manyEntries();
+    async function* parts() {
+      for (let from = 0; from < entries.length; from += 5000) yield entries.slice(from, from + 5000);
+    }
+    const tree = await Tree.of(parts());
+    const whole = new Tree(entries);
+    expect(tree.nodes).toEqual(whole.nodes);
+    expect(tree.visible()).toEqual(whole.visible());
+  });
 });

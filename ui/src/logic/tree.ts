@@ -41,20 +41,19 @@ export class Tree {
   private readonly top: number[] = [];
   private topSorted = false;
   private shown: Node[] | null = null;
+  private readonly folders = new Map<string, number>();
 
   constructor(entries: readonly EntryView[]) {
-    const folders = new Map<string, number>();
-    for (const entry of entries) this.insert(entry, folders);
-    // Children come after their folders, so one walk from the end adds up.
-    for (let id = this.nodes.length - 1; id >= 0; id -= 1) {
-      const node = this.at(id);
-      const parent = this.nodes[node.parent];
-      if (parent) {
-        parent.size += node.size;
-        parent.files += node.files;
-      }
-    }
+    for (const entry of entries) this.insert(entry);
     this.openSingleFolders();
+  }
+
+  /** The tree of a list that comes in parts: whatever else is to be done is done in between. */
+  static async of(parts: AsyncIterable<readonly EntryView[]>): Promise<Tree> {
+    const tree = new Tree([]);
+    for await (const part of parts) for (const entry of part) tree.insert(entry);
+    tree.openSingleFolders();
+    return tree;
   }
 
   private at(id: number): Node {
@@ -63,33 +62,36 @@ export class Tree {
     return node;
   }
 
-  private insert(entry: EntryView, folders: Map<string, number>): void {
+  private insert(entry: EntryView): void {
     const path = entry.folder ? entry.path.replace(/\/+$/, "") : entry.path;
-    const known = entry.folder ? folders.get(path) : undefined;
+    const known = entry.folder ? this.folders.get(path) : undefined;
     if (known !== undefined) {
       this.at(known).entry = entry.index;
       return;
     }
     const cut = path.lastIndexOf("/");
-    const parent = cut < 0 ? -1 : this.folderAt(path.slice(0, cut), folders);
+    const parent = cut < 0 ? -1 : this.folderAt(path.slice(0, cut));
     const id = this.push(path.slice(cut + 1), parent, entry.folder);
     const node = this.at(id);
     node.entry = entry.index;
     node.executable = entry.executable;
-    if (entry.folder) folders.set(path, id);
-    else {
-      node.size = entry.size;
-      node.files = 1;
+    if (entry.folder) {
+      this.folders.set(path, id);
+      return;
+    }
+    for (let up: Node | undefined = node; up; up = this.nodes[up.parent]) {
+      up.size += entry.size;
+      up.files += 1;
     }
   }
 
-  private folderAt(path: string, folders: Map<string, number>): number {
-    const known = folders.get(path);
+  private folderAt(path: string): number {
+    const known = this.folders.get(path);
     if (known !== undefined) return known;
     const cut = path.lastIndexOf("/");
-    const parent = cut < 0 ? -1 : this.folderAt(path.slice(0, cut), folders);
+    const parent = cut < 0 ? -1 : this.folderAt(path.slice(0, cut));
     const id = this.push(path.slice(cut + 1), parent, true);
-    folders.set(path, id);
+    this.folders.set(path, id);
     return id;
   }
 

@@ -12,6 +12,7 @@
 
 mod preparing;
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -46,7 +47,8 @@ pub(crate) enum Command {
     Pause(bool, oneshot::Sender<Result<(), Problem>>),
     /// Settings that concern every share changed.
     Settings,
-    Entries(oneshot::Sender<Result<Vec<EntryView>, Problem>>),
+    /// A part of the list, by index.
+    Entries(Range<u32>, oneshot::Sender<Result<Vec<EntryView>, Problem>>),
     /// Shares the same paths again: what changed on disk is read again.
     Refresh,
     /// The app is closing.
@@ -188,8 +190,9 @@ impl Share {
                 let _ = answer.send(self.pause(paused));
             }
             Command::Settings => self.swarm.set_paused(self.stored.paused),
-            Command::Entries(answer) => {
-                let entries = self.manifest.as_ref().map(|manifest| entries(manifest));
+            Command::Entries(part, answer) => {
+                let manifest = self.manifest.as_ref();
+                let entries = manifest.map(|manifest| entries(manifest, part));
                 let missing = || Problem::out_of_turn("the files are still being read");
                 let _ = answer.send(entries.ok_or_else(missing));
             }
@@ -479,8 +482,8 @@ impl Share {
     }
 }
 
-/// A manifest's entries, for showing.
-pub(crate) fn entries(manifest: &Manifest) -> Vec<EntryView> {
+/// Part of a manifest's entries, for showing.
+pub(crate) fn entries(manifest: &Manifest, part: Range<u32>) -> Vec<EntryView> {
     use passalong_proto::manifest::EntryKind;
     let view = |(index, entry): (usize, &passalong_proto::manifest::Entry)| {
         let (size, folder) = match entry.kind {
@@ -495,5 +498,7 @@ pub(crate) fn entries(manifest: &Manifest) -> Vec<EntryView> {
             executable: !folder && entry.path.is_executable_name(),
         }
     };
-    manifest.entries().iter().enumerate().map(view).collect()
+    let entries = manifest.entries().iter().enumerate();
+    let before = part.start as usize;
+    entries.skip(before).take(part.len()).map(view).collect()
 }

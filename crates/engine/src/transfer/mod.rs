@@ -18,6 +18,7 @@ mod record;
 mod requests;
 
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -57,7 +58,8 @@ pub(crate) enum Command {
     Pause(bool, Answer<()>),
     PassOn(bool, Answer<()>),
     SetDestination(PathBuf, Answer<()>),
-    Entries(Answer<Vec<EntryView>>),
+    /// A part of the list, by index.
+    Entries(Range<u32>, Answer<Vec<EntryView>>),
     ReplyCode(Answer<String>),
     /// The invite was opened again, from a link that may know more.
     Addresses(Vec<SocketAddr>),

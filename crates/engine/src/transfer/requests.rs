@@ -39,12 +39,12 @@ impl Transfer {
             Command::SetDestination(dir, answer) => {
                 let _ = answer.send(self.set_destination(dir));
             }
-            Command::Entries(answer) => {
+            Command::Entries(part, answer) => {
                 let entries = self
                     .swarm
                     .fetch()
                     .manifest()
-                    .map(|manifest| share::entries(manifest));
+                    .map(|manifest| share::entries(manifest, part));
                 let _ = answer
                     .send(entries.ok_or_else(|| Problem::out_of_turn("the list is not here yet")));
             }
