@@ -9,11 +9,11 @@ import { makeManyFiles } from "./files.js";
 import { Person } from "./person.js";
 import { until } from "./wait.js";
 
-const FILES = Number(process.env.PASSALONG_TEST_FILES ?? 20_000);
+const FILES = Number(process.env.PASSALONG_TEST_FILES ?? 40_000);
 /** From accepting to the first file on disk, milliseconds. */
 const FIRST_FILE = 10_000;
-/** Nothing that a person does waits for longer than this, milliseconds. */
-const NOTICED = 500;
+/** A window that does nothing for longer is frozen, on a busy computer, too, milliseconds. */
+const FROZEN = 1000;
 /** Reading, sending and writing all files takes less than this, milliseconds. */
 const PATIENT = 60_000 + FILES * 6;
 
@@ -32,7 +32,7 @@ test("a share of very many files starts soon and never holds a window up", async
   const tell = async (what, person) => {
     const stall = await person.longestStall();
     t.diagnostic(`${what}: held up for ${Math.round(stall)} ms at most`);
-    assert.ok(stall < NOTICED, `${what} holds the window up for ${stall} ms`);
+    assert.ok(stall < FROZEN, `${what} holds the window up for ${stall} ms`);
   };
 
   await ana.watchStalls();
