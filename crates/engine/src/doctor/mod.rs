@@ -1,9 +1,9 @@
 //! The connection check: can others reach this computer, and what to do if not.
 //!
 //! It looks at what a connection would use: ports, the local network, the DHT, STUN and
-//! TURN servers, the router. Every finding is something that was tried just now; what cannot
-//! be tried from one computer alone is not claimed. It runs when asked and takes less
-//! than ten seconds. `stun` asks, `nat` and `verdict` judge, `words` say it.
+//! TURN servers, the router. Every finding is something that was tried just now; what
+//! cannot be tried from one computer alone is not claimed. It runs when asked and takes
+//! less than ten seconds. `stun` asks, `nat` and `verdict` judge, `words` say it.
 
 mod nat;
 mod places;
@@ -162,18 +162,17 @@ impl Kept {
 
 async fn kept(config: &Config) -> (Kept, Option<Finding>) {
     let config = config.clone();
-    let read = tokio::task::spawn_blocking(move || match config.data_dir.exists() {
-        true => {
-            let (store, _) = Store::open(&config.data_dir)?;
-            let settings = store.settings()?;
-            Ok(Kept::of(&config, &store, settings))
+    let read = tokio::task::spawn_blocking(move || -> Result<Kept, Problem> {
+        if !config.data_dir.exists() {
+            return Ok(Kept::default());
         }
-        false => Ok(Kept::default()),
+        let (store, _) = Store::open(&config.data_dir)?;
+        let settings = store.settings()?;
+        Ok(Kept::of(&config, &store, settings))
     });
     match read.await {
         Ok(Ok(kept)) => (kept, None),
         Ok(Err(problem)) => {
-            let problem: Problem = problem;
             let title = "The settings could not be read; the usual ones were checked.";
             let finding = Finding::notice(Topic::Settings, title, problem.message, problem.remedy);
             (Kept::default(), Some(finding))
