@@ -1,5 +1,6 @@
-//! `pairs`: a meeting for each pair of kinds, some at the same time, and what
-//! came of each held against what can be expected.
+//! `pairs`, `gateways`, `ipv6` and `kernel`: a meeting for each of their pairs of
+//! kinds, some at the same time, and what came of each held against what can be
+//! expected.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use crate::args::Args;
+use crate::args::{Args, Part};
 use crate::kinds::{Kind, Pair};
 use crate::lab::Lab;
 use crate::meeting::{Carrier, Meeting, Met};
@@ -63,17 +64,28 @@ impl Cell {
     }
 }
 
-/// The cells that `args` asks for.
-fn cells(args: &Args) -> Vec<Cell> {
+/// The cells of a part that `args` asks for.
+fn cells(args: &Args, part: Part) -> Vec<Cell> {
     let wanted = |kind: &Kind| args.kinds.is_empty() || args.kinds.contains(kind);
-    let pairs = Pair::all().into_iter().filter(|pair| match pair {
+    let pairs = match part {
+        Part::Pairs => Pair::all(),
+        Part::Gateways => Pair::gateways(),
+        Part::Ipv6 => Pair::ipv6(),
+        Part::Kernel => Pair::kernel(),
+        Part::Roaming | Part::Capture => Vec::new(),
+    };
+    let pairs = pairs.into_iter().filter(|pair| match pair {
         Pair::Apart(a, b) => wanted(a) && wanted(b),
         _ => args.kinds.is_empty(),
     });
     let mut cells = Vec::new();
     for pair in pairs {
-        for carrier in [Carrier::Dht, Carrier::Link, Carrier::Paste] {
-            let possible = carrier != Carrier::Link || pair.has_open_door();
+        for carrier in Carrier::ALL {
+            let possible = match carrier {
+                Carrier::Link => pair.has_open_door(),
+                Carrier::LinkAndDht => pair.has_back_door(),
+                Carrier::Dht | Carrier::Paste => true,
+            };
             let asked = args.carriers.is_empty() || args.carriers.contains(&carrier);
             if possible && asked {
                 let relays: &[bool] = match (args.relay, pair.can_meet(false)) {
@@ -93,10 +105,10 @@ fn cells(args: &Args) -> Vec<Cell> {
     cells
 }
 
-/// Lets every pair meet; gives all results in order.
-pub(crate) async fn run(args: &Args) -> std::result::Result<Vec<Result>, Failure> {
+/// Lets every pair of a part meet; gives all results in order.
+pub(crate) async fn run(args: &Args, part: Part) -> std::result::Result<Vec<Result>, Failure> {
     let program = args.program()?;
-    let cells = cells(args);
+    let cells = cells(args, part);
     let together = Arc::new(Semaphore::new(usize::from(args.jobs)));
     let mut meetings = JoinSet::new();
     for (index, cell) in cells.iter().copied().enumerate() {
