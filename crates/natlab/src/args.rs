@@ -29,7 +29,7 @@ pub(crate) struct Args {
     pub(crate) carriers: Vec<Carrier>,
 
     /// Set the relay for all pairs, or for none; otherwise those who need it meet
-    /// with it, too
+    /// with it, too, and those whom nothing helps only with it
     #[arg(long, value_name = "BOOL")]
     pub(crate) relay: Option<bool>,
 

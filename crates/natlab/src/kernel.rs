@@ -26,7 +26,9 @@ const ALONE: u8 = 32;
 const CABLE: [&str; 2] = ["home", "lan"];
 /// What miniupnpd says when it hears everything that it is asked by.
 const LISTENING: &str = "Listening for NAT-PMP/PCP traffic";
-/// How long it may take until then.
+/// What every program that is asked says then, in either case.
+pub(crate) const REQUEST: &str = "request";
+/// How long it may take until it listens.
 const READY: Duration = Duration::from_secs(20);
 /// How often it is looked whether a port is open.
 const LOOK: Duration = Duration::from_millis(50);
@@ -36,10 +38,12 @@ const LOOK: Duration = Duration::from_millis(50);
 pub(crate) enum Asked {
     /// It does not listen.
     Silent,
-    /// It does, by UPnP, PCP and NAT-PMP, if its own address is a public one.
+    /// It does, by UPnP, PCP and NAT-PMP.
     Opens,
     /// It does by PCP and NAT-PMP alone.
     OpensByPcp,
+    /// It would, but opens nothing where its own address is a private one.
+    Refuses,
     /// It answers nonsense to all of them.
     Nonsense,
 }
@@ -56,8 +60,9 @@ pub(crate) struct Home {
 #[derive(Debug)]
 pub(crate) struct KernelRouter {
     // What runs in the namespace ends before it.
-    _answering: Option<Running>,
+    answering: Option<Running>,
     _namespace: Namespace,
+    asked: Asked,
     outside: Ipv4Addr,
     /// Holds the settings of miniupnpd, and the ports that it opened.
     folder: TempDir,
@@ -98,14 +103,15 @@ impl KernelRouter {
         let answering = match home.asked {
             Asked::Silent => None,
             Asked::Nonsense => Some(nonsense::start(&namespace, INSIDE).await?),
-            Asked::Opens | Asked::OpensByPcp => {
-                let upnp = home.asked == Asked::Opens;
+            Asked::Opens | Asked::OpensByPcp | Asked::Refuses => {
+                let upnp = home.asked != Asked::OpensByPcp;
                 Some(miniupnpd(&namespace, folder.path(), wire.name(), upnp).await?)
             }
         };
         let router = KernelRouter {
-            _answering: answering,
+            answering,
             _namespace: namespace,
+            asked: home.asked,
             outside,
             folder,
         };
@@ -123,6 +129,23 @@ impl KernelRouter {
             }
             tokio::time::sleep(LOOK).await;
         }
+    }
+
+    /// Waits until it was asked for a port, and has opened one if it does that; not at
+    /// all where it does not listen.
+    pub(crate) async fn asked(&mut self) -> Result<(), Failure> {
+        if matches!(self.asked, Asked::Opens | Asked::OpensByPcp) {
+            return self.opened().await.map(drop);
+        }
+        let Some(answering) = &mut self.answering else {
+            return Ok(());
+        };
+        while let Some(said) = answering.line().await {
+            if said.text.to_lowercase().contains(REQUEST) {
+                return Ok(());
+            }
+        }
+        Err(answering.failure("it ended before it was asked"))
     }
 }
 

@@ -70,13 +70,13 @@ impl Kind {
             Kind::CarrierGrade => "two layers",
             Kind::Blocked => "UDP blocked",
             Kind::Kernel => "kernel",
-            Kind::Opening => "port-restricted, opens ports",
-            Kind::OpeningDependent => "endpoint-dependent, opens ports",
-            Kind::OpeningByPcp => "endpoint-dependent, opens ports, no UPnP",
-            Kind::OpeningInside => "two layers, opens ports of the inner one",
-            Kind::Refusing => "two layers, refuses to open ports",
-            Kind::Nonsense => "port-restricted, answers nonsense",
-            Kind::DualStack => "endpoint-dependent, and IPv6",
+            Kind::Opening => "port-restricted (opens ports)",
+            Kind::OpeningDependent => "endpoint-dependent (opens ports)",
+            Kind::OpeningByPcp => "endpoint-dependent (opens ports, no UPnP)",
+            Kind::OpeningInside => "two layers (opens ports of the inner one)",
+            Kind::Refusing => "two layers (refuses to open ports)",
+            Kind::Nonsense => "port-restricted (answers nonsense)",
+            Kind::DualStack => "endpoint-dependent with IPv6",
         }
     }
 
@@ -108,9 +108,10 @@ impl Kind {
     pub(crate) fn home(self) -> Option<Home> {
         let (draws, asked) = match self {
             Kind::Kernel => (false, Asked::Silent),
-            Kind::Opening | Kind::OpeningInside | Kind::Refusing => (false, Asked::Opens),
+            Kind::Opening | Kind::OpeningInside => (false, Asked::Opens),
             Kind::OpeningDependent => (true, Asked::Opens),
             Kind::OpeningByPcp => (true, Asked::OpensByPcp),
+            Kind::Refusing => (false, Asked::Refuses),
             Kind::Nonsense => (false, Asked::Nonsense),
             _ => return None,
         };

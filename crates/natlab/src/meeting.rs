@@ -15,8 +15,9 @@ use crate::passalong::{Event, Setting, Side, Talking};
 
 /// The file that is handed over.
 pub(crate) const FILE: &str = "holiday-pictures.bin";
-/// How long the one who shares may take to have an invite.
-const READY: Duration = Duration::from_secs(30);
+/// How long the one who shares may take to have an invite, and either one to ask its
+/// router.
+pub(crate) const READY: Duration = Duration::from_secs(30);
 
 /// How the knock and its answer travel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, clap::ValueEnum)]

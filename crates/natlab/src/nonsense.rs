@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use passalong_netns::{Failure, Namespace, Running};
 
+use crate::kernel::REQUEST;
+
 /// The port of PCP and NAT-PMP (RFC 6887 §19.1), and of SSDP, with its group.
 const PCP: u16 = 5351;
 const SSDP: u16 = 1900;
@@ -65,7 +67,12 @@ pub(crate) async fn be(address: Ipv4Addr) -> Result<(), Failure> {
     let http = TcpListener::bind((address, HTTP)).map_err(failed)?;
     println!("{READY}");
     let listening: [Box<dyn FnOnce() -> io::Result<()> + Send>; 3] = [
-        Box::new(move || to_datagrams(&pcp, |nonsense, asked| nonsense.pcp(asked))),
+        Box::new(move || {
+            to_datagrams(&pcp, |nonsense, asked| {
+                println!("{REQUEST} by PCP or NAT-PMP");
+                nonsense.pcp(asked)
+            })
+        }),
         Box::new(move || to_datagrams(&ssdp, |_, _| found(address).into_bytes())),
         Box::new(move || to_requests(&http)),
     ];
@@ -100,6 +107,7 @@ fn to_requests(listener: &TcpListener) -> io::Result<()> {
         stream.set_read_timeout(Some(PATIENCE))?;
         // What comes in the first piece tells what is wanted.
         let asked = stream.read(&mut buffer).unwrap_or(0);
+        println!("{REQUEST} by UPnP");
         let _ = stream.write_all(&nonsense.http(&buffer[..asked]));
     }
 }

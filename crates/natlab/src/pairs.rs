@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use crate::args::{Args, Part};
 use crate::kinds::{Kind, Pair};
 use crate::lab::Lab;
-use crate::meeting::{Carrier, Meeting, Met};
+use crate::meeting::{Carrier, Meeting, Met, READY, within};
 use crate::passalong::Setting;
 
 /// Bytes of the file that is handed over.
@@ -90,9 +90,11 @@ fn cells(args: &Args, part: Part) -> Vec<Cell> {
             if possible && asked {
                 let relays: &[bool] = match (args.relay, pair.can_meet(false)) {
                     (Some(relay), _) => &[relay],
-                    // With a relay those are asked again that need it.
+                    // With a relay those are asked again that need it, and with it alone
+                    // those whom nothing helps.
                     (None, true) => &[false],
-                    (None, false) => &[false, true],
+                    (None, false) if pair.can_meet(true) => &[false, true],
+                    (None, false) => &[true],
                 };
                 cells.extend(relays.iter().map(|relay| Cell {
                     pair,
@@ -166,7 +168,16 @@ async fn meet(
     let log = cell.file();
     let logs = setting.logs.as_deref();
     let capture = logs.map(|logs: &Path| logs.join(format!("{log}.pcap")));
-    let lab = Lab::build(cell.pair, cell.carrier, capture.as_deref()).await?;
+    let mut lab = Lab::build(cell.pair, cell.carrier, capture.as_deref()).await?;
     let mut meeting = Meeting::begin(&lab, setting, cell.carrier, BYTES, &log).await?;
-    meeting.met(limit).await
+    let met = meeting.met(limit).await?;
+    // What a router answers tells nothing where nobody asks it.
+    for router in lab
+        .places
+        .iter_mut()
+        .filter_map(|place| place.router.as_mut())
+    {
+        within(READY, "its router anything to answer", router.asked()).await?;
+    }
+    Ok(met)
 }
