@@ -1,11 +1,13 @@
 //! The command line.
 
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
 use passalong_netns::Failure;
 
+use crate::kernel;
 use crate::kinds::Kind;
 use crate::meeting::Carrier;
 
@@ -27,7 +29,7 @@ pub(crate) struct Args {
     pub(crate) carriers: Vec<Carrier>,
 
     /// Set the relay for all pairs, or for none; otherwise those who need it meet
-    /// with it, too
+    /// with it, too, and those whom nothing helps only with it
     #[arg(long, value_name = "BOOL")]
     pub(crate) relay: Option<bool>,
 
@@ -56,6 +58,10 @@ pub(crate) struct Args {
     #[arg(long, hide = true)]
     pub(crate) be_a_dht: bool,
 
+    /// Be the gateway with this address that answers nonsense, in its namespace
+    #[arg(long, value_name = "IP", hide = true)]
+    pub(crate) be_nonsense: Option<Ipv4Addr>,
+
     /// Write the tables into this page
     #[arg(long, value_name = "FILE")]
     pub(crate) page: Option<PathBuf>,
@@ -66,13 +72,62 @@ pub(crate) struct Args {
 pub(crate) enum Part {
     /// a meeting for each pair of kinds
     Pairs,
+    /// routers that are asked to open ports, by UPnP, PCP and NAT-PMP
+    Gateways,
+    /// places that have IPv6, too
+    Ipv6,
+    /// the kernel's own translation
+    Kernel,
     /// networks that change in the middle of a transfer
     Roaming,
     /// what can be read on the wires of a meeting
     Capture,
 }
 
+impl Part {
+    /// Those that are tables of meetings.
+    pub(crate) const MEETINGS: [Part; 4] = [Part::Pairs, Part::Gateways, Part::Ipv6, Part::Kernel];
+
+    /// What is said when it begins.
+    pub(crate) fn words(self) -> &'static str {
+        match self {
+            Part::Pairs => "Pairs",
+            Part::Gateways => "Gateways",
+            Part::Ipv6 => "IPv6",
+            Part::Kernel => "The kernel's translation",
+            Part::Roaming => "Roaming",
+            Part::Capture => "Capture",
+        }
+    }
+
+    /// The name of its table in a page.
+    pub(crate) fn mark(self) -> &'static str {
+        match self {
+            Part::Pairs => "pairs",
+            Part::Gateways => "gateways",
+            Part::Ipv6 => "ipv6",
+            Part::Kernel => "kernel",
+            Part::Roaming => "roaming",
+            Part::Capture => "capture",
+        }
+    }
+
+    /// Says what this part needs beside what all need, if it is missing.
+    pub(crate) fn able(self) -> Result<(), Failure> {
+        match self {
+            Part::Gateways => kernel::able_to_translate().and_then(|()| kernel::able_to_open()),
+            Part::Kernel => kernel::able_to_translate(),
+            Part::Pairs | Part::Ipv6 | Part::Roaming | Part::Capture => Ok(()),
+        }
+    }
+}
+
 impl Args {
+    /// Whether it was started by a laboratory, as something in it.
+    pub(crate) fn is_part_of_a_laboratory(&self) -> bool {
+        self.be_a_dht || self.be_nonsense.is_some()
+    }
+
     /// Whether a part is asked for.
     pub(crate) fn wants(&self, part: Part) -> bool {
         self.parts.is_empty() || self.parts.contains(&part)

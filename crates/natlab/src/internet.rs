@@ -2,12 +2,13 @@
 //! the public one. Says for every packet which host gets it, and as what.
 //!
 //! Networks hang on one another as a tree; the public one is the root. A router's
-//! inside is one network, its outside an address in another. There is no clock
-//! and no device in here.
+//! inside is one network, its outside an address in another. IPv6 has one network
+//! for all, with a firewall before each host. There is no clock and no device in here.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
+use crate::firewall::{Ends, Firewall};
 use crate::nat::Nat;
 use crate::packet::Packet;
 
@@ -39,6 +40,7 @@ pub(crate) enum Gate {
 struct Host {
     network: Network,
     addresses: Vec<Ipv4Addr>,
+    ipv6: Option<(Ipv6Addr, Firewall)>,
     online: bool,
 }
 
@@ -63,9 +65,17 @@ impl Internet {
         self.hosts.push(Host {
             network,
             addresses,
+            ipv6: None,
             online: true,
         });
         HostId(self.hosts.len() - 1)
+    }
+
+    /// Gives a host an address of IPv6, too, behind a firewall.
+    pub(crate) fn give_ipv6(&mut self, host: HostId, address: Ipv6Addr, firewall: Firewall) {
+        if let Some(host) = self.hosts.get_mut(host.0) {
+            host.ipv6 = Some((address, firewall));
+        }
     }
 
     /// Adds a router whose outside is in `network`.
@@ -78,11 +88,12 @@ impl Internet {
         RouterId(self.routers.len() - 1)
     }
 
-    /// The host goes to another network, with another address there.
+    /// The host goes to another network, with another address there, and no IPv6.
     pub(crate) fn move_host(&mut self, host: HostId, network: Network, address: Ipv4Addr) {
         if let Some(host) = self.hosts.get_mut(host.0) {
             host.network = network;
             host.addresses = vec![address];
+            host.ipv6 = None;
         }
     }
 
@@ -117,6 +128,28 @@ impl Internet {
             return None;
         }
         self.up(host.network, packet, now)
+    }
+
+    /// Takes a datagram of IPv6 that a host sent at `now`; says who gets it.
+    pub(crate) fn carry_ipv6(&mut self, from: HostId, ends: Ends, now: Duration) -> Option<HostId> {
+        let Ends {
+            source,
+            destination,
+        } = ends;
+        let host = self.hosts.get_mut(from.0)?;
+        let (address, firewall) = host.ipv6.as_mut()?;
+        if !host.online || address != source.ip() {
+            return None;
+        }
+        firewall.outbound(source, destination, now);
+        let to = self.hosts.iter().position(|host| match &host.ipv6 {
+            Some((address, firewall)) => {
+                let is_there = host.online && address == destination.ip();
+                is_there && firewall.lets_in(source, destination, now)
+            }
+            None => false,
+        });
+        to.map(HostId)
     }
 
     /// A packet comes from below or from within a network.
@@ -191,7 +224,7 @@ impl Internet {
 
 #[cfg(test)]
 mod tests {
-    use std::net::SocketAddrV4;
+    use std::net::{SocketAddrV4, SocketAddrV6};
 
     use super::*;
     use crate::nat::{Behaviour, Depends, Ports};
@@ -302,6 +335,43 @@ mod tests {
         internet.move_host(a, Network::Public, ip("203.0.113.12"));
         assert!(send(&mut internet, a, ends).is_none(), "an old address");
         assert!(send(&mut internet, a, ["203.0.113.12:1", "203.0.113.11:1"]).is_some());
+    }
+
+    #[test]
+    fn ipv6_reaches_whoever_has_sent_the_other_way() {
+        let mut internet = Internet::default();
+        let address = |last| Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, last);
+        let [a, b] = [1, 2].map(|last| {
+            let host = internet.add_host(Network::Public, vec![]);
+            let firewall = Firewall::new(Duration::from_secs(120));
+            internet.give_ipv6(host, address(last), firewall);
+            host
+        });
+        let end = |last| SocketAddrV6::new(address(last), 5000, 0, 0);
+        let mut send = |from, source, destination| {
+            let ends = Ends {
+                source: end(source),
+                destination: end(destination),
+            };
+            internet.carry_ipv6(from, ends, NOW)
+        };
+        assert_eq!(send(a, 1, 2), None, "b has sent nothing");
+        assert_eq!(send(b, 2, 1), Some(a));
+        assert_eq!(send(a, 1, 2), Some(b));
+        assert_eq!(send(a, 3, 2), None, "that is not its address");
+        assert_eq!(send(a, 1, 3), None, "nobody is there");
+        internet.set_online(b, false);
+        assert_eq!(
+            internet.carry_ipv6(
+                a,
+                Ends {
+                    source: end(1),
+                    destination: end(2)
+                },
+                NOW
+            ),
+            None
+        );
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //!
 //! Everything is made anew for each meeting, so that none profits from another.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -12,8 +12,10 @@ use std::time::Duration;
 use passalong_netns::{Failure, Namespace, Running, on_path};
 
 use crate::dht;
+use crate::firewall::Firewall;
 use crate::internet::{Gate, HostId, Internet, Network, RouterId};
-use crate::kinds::{Kind, Pair, carrier, hairpinning};
+use crate::kernel::{Home, KernelRouter};
+use crate::kinds::{Kind, LIFETIME, Pair, carrier, hairpinning};
 use crate::meeting::Carrier;
 use crate::nat::{Behaviour, Nat};
 use crate::wires::{Wire, Wires, readdress};
@@ -31,6 +33,8 @@ pub(crate) const ACCOUNT: [&str; 2] = ["natlab", "across"];
 const HOME: u8 = 24;
 /// The length of an address that has no network around it.
 const ALONE: u8 = 32;
+/// The same with IPv6.
+const ALONE_IPV6: u8 = 128;
 /// How long the server may take to listen.
 const READY: Duration = Duration::from_secs(20);
 
@@ -38,10 +42,12 @@ const READY: Duration = Duration::from_secs(20);
 #[derive(Debug)]
 pub(crate) struct Place {
     pub(crate) host: Namespace,
+    /// Its router, where that is the kernel.
+    pub(crate) router: Option<KernelRouter>,
     id: HostId,
-    /// The device that leads out.
+    /// The device that leads out, of the host or of its router.
     device: String,
-    /// The routers between it and the internet, the outermost first.
+    /// The other routers between it and the internet, the outermost first.
     routers: Vec<RouterId>,
 }
 
@@ -59,7 +65,10 @@ pub(crate) struct Lab {
 /// Where a host is, before there is one.
 struct Spot {
     network: Network,
+    /// Its address there, or that of the kernel that is its router.
     address: (Ipv4Addr, u8),
+    ipv6: Option<Ipv6Addr>,
+    home: Option<Home>,
     routers: Vec<RouterId>,
 }
 
@@ -75,12 +84,29 @@ impl Lab {
         let spots = spots(&mut internet, pair);
         let mut wires = Vec::new();
         let mut places = Vec::new();
-        for (spot, mark) in spots.into_iter().zip(["a", "b"]) {
+        for (spot, (mark, index)) in spots.into_iter().zip([("a", 0), ("b", 1)]) {
             let host = namespace(mark)?;
-            let wire = Wire::plug(&host, &[spot.address])?;
+            let (address, length) = spot.address;
+            let id = internet.add_host(spot.network, vec![address]);
+            let mut addresses = vec![(address.into(), length)];
+            if let Some(ipv6) = spot.ipv6 {
+                host.set_ipv6(true)?;
+                addresses.push((ipv6.into(), ALONE_IPV6));
+                internet.give_ipv6(id, ipv6, Firewall::new(LIFETIME));
+            }
+            let (router, wire) = match spot.home {
+                Some(home) => {
+                    let router = namespace("r")?;
+                    let installed = KernelRouter::install(&host, router, home, index, address);
+                    let (router, wire) = installed.await?;
+                    (Some(router), wire)
+                }
+                None => (None, Wire::plug(&host, &addresses)?),
+            };
             places.push(Place {
                 host,
-                id: internet.add_host(spot.network, vec![spot.address.0]),
+                router,
+                id,
                 device: wire.name().to_owned(),
                 routers: spot.routers,
             });
@@ -88,10 +114,10 @@ impl Lab {
         }
         let mut others = Vec::new();
         let servers = SERVERS.to_vec();
-        let nodes = (carrier == Carrier::Dht).then(dht::addresses);
+        let nodes = carrier.has_dht().then(dht::addresses);
         for addresses in [Some(servers), nodes].into_iter().flatten() {
             let host = namespace("s")?;
-            let alone: Vec<_> = addresses.iter().map(|ip| (*ip, ALONE)).collect();
+            let alone: Vec<_> = addresses.iter().map(|ip| ((*ip).into(), ALONE)).collect();
             wires.push(Wire::plug(&host, &alone)?);
             internet.add_host(Network::Public, addresses);
             others.push(host);
@@ -141,7 +167,7 @@ impl Lab {
             let router = internet.add_router(Network::Public, gate, false);
             internet.move_host(*id, Network::Behind(router), address);
         }
-        readdress(host, device, (address, HOME))
+        readdress(host, device, (address.into(), HOME))
     }
 
     /// Restarts the outermost router of a host, which comes back with another
@@ -194,28 +220,57 @@ fn spots(internet: &mut Internet, pair: Pair) -> [Spot; 2] {
 }
 
 fn spot(internet: &mut Internet, kind: Kind, index: u8) -> Spot {
-    match kind {
-        Kind::Open => Spot {
+    let carrier = kind.has_carrier().then(|| {
+        let gate = gate(Some(carrier()), outside(index));
+        internet.add_router(Network::Public, gate, false)
+    });
+    match (kind.home(), carrier) {
+        (Some(home), carrier) => Spot {
+            network: carrier.map_or(Network::Public, Network::Behind),
+            address: (homes_outside(kind, index), ALONE),
+            ipv6: None,
+            home: Some(home),
+            routers: carrier.into_iter().collect(),
+        },
+        (None, Some(carrier)) => behind(internet, carrier, index),
+        (None, None) if kind == Kind::Open => Spot {
             network: Network::Public,
             address: (Ipv4Addr::new(203, 0, 113, 50 + index), ALONE),
+            ipv6: None,
+            home: None,
             routers: Vec::new(),
         },
-        Kind::CarrierGrade => {
-            let gate = gate(Some(carrier()), outside(index));
-            let carrier = internet.add_router(Network::Public, gate, false);
-            behind(internet, carrier, index)
-        }
-        _ => {
+        (None, None) => {
             let gate = gate(kind.behaviour(), outside(index));
             let router = internet.add_router(Network::Public, gate, false);
-            home(router, index, vec![router])
+            let ipv6 = Ipv6Addr::new(0x2001, 0xdb8, 0, index.into(), 0, 0, 0, 0x10);
+            Spot {
+                ipv6: (kind == Kind::DualStack).then_some(ipv6),
+                ..home(router, index, vec![router])
+            }
         }
     }
 }
 
+/// The outside address of a router that is the kernel. Ports are opened at public
+/// addresses alone, and those kept for documentation count as none: so it is from the
+/// network that radio amateurs keep for tests. Where a carrier is above that is not
+/// where it is from the internet.
+fn homes_outside(kind: Kind, index: u8) -> Ipv4Addr {
+    match kind {
+        Kind::Refusing => customer(index),
+        _ => Ipv4Addr::new(44, 128, 0, 1 + index),
+    }
+}
+
+/// The address that a carrier gives to a home (RFC 6598).
+fn customer(index: u8) -> Ipv4Addr {
+    Ipv4Addr::new(100, 64, 0, 2 + index)
+}
+
 /// A home with a router of its own behind a carrier's.
 fn behind(internet: &mut Internet, carrier: RouterId, index: u8) -> Spot {
-    let outside = Ipv4Addr::new(100, 64, 0, 2 + index);
+    let outside = customer(index);
     let gate = gate(Kind::CarrierGrade.behaviour(), outside);
     let router = internet.add_router(Network::Behind(carrier), gate, false);
     home(router, index, vec![carrier, router])
@@ -226,6 +281,8 @@ fn home(router: RouterId, index: u8, routers: Vec<RouterId>) -> Spot {
     Spot {
         network: Network::Behind(router),
         address: (Ipv4Addr::new(192, 168, 1, 10 + index), HOME),
+        ipv6: None,
+        home: None,
         routers,
     }
 }

@@ -8,11 +8,14 @@
 mod args;
 mod capture;
 mod dht;
+mod firewall;
 mod internet;
+mod kernel;
 mod kinds;
 mod lab;
 mod meeting;
 mod nat;
+mod nonsense;
 mod packet;
 mod page;
 mod pairs;
@@ -31,8 +34,8 @@ use crate::args::{Args, Part};
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    // The nodes are started from a laboratory, so there is everything.
-    if !args.be_a_dht
+    // What is started from a laboratory has everything.
+    if !args.is_part_of_a_laboratory()
         && let Err(missing) = able_to_build().and_then(|()| lab::find_server())
     {
         println!("SKIPPED: {missing}");
@@ -71,29 +74,38 @@ async fn run(args: Args) -> Result<bool, Failure> {
     if args.be_a_dht {
         return dht::be().await.map(|()| true);
     }
+    if let Some(address) = args.be_nonsense {
+        return nonsense::be(address).await.map(|()| true);
+    }
     if let Some(logs) = &args.logs {
         std::fs::create_dir_all(logs)
             .map_err(|error| Failure::io(logs.display().to_string(), error))?;
     }
     let mut tables = Vec::new();
     let mut failed = 0;
-    if args.wants(Part::Pairs) {
-        eprintln!("Pairs:");
-        let results = pairs::run(&args).await?;
-        failed += results.iter().filter(|result| !result.is_good()).count();
-        tables.push(("pairs", page::pairs(&results)));
+    for part in Part::MEETINGS.into_iter().filter(|part| args.wants(*part)) {
+        eprintln!("{}:", part.words());
+        let table = match part.able() {
+            Ok(()) => {
+                let results = pairs::run(&args, part).await?;
+                failed += results.iter().filter(|result| !result.is_good()).count();
+                page::pairs(&results)
+            }
+            Err(missing) => format!("SKIPPED: {missing}"),
+        };
+        tables.push((part.mark(), table));
     }
     if args.wants(Part::Roaming) {
-        eprintln!("Roaming:");
+        eprintln!("{}:", Part::Roaming.words());
         let results = roaming::run(&args).await?;
         failed += results.iter().filter(|result| !result.is_good()).count();
-        tables.push(("roaming", page::roaming(&results)));
+        tables.push((Part::Roaming.mark(), page::roaming(&results)));
     }
     if args.wants(Part::Capture) {
-        eprintln!("Capture:");
+        eprintln!("{}:", Part::Capture.words());
         let results = capture::run(&args).await?;
         failed += results.iter().filter(|result| !result.is_good()).count();
-        tables.push(("capture", page::capture(&results)));
+        tables.push((Part::Capture.mark(), page::capture(&results)));
     }
     for (_, table) in &tables {
         println!("{table}");

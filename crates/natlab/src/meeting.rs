@@ -15,8 +15,9 @@ use crate::passalong::{Event, Setting, Side, Talking};
 
 /// The file that is handed over.
 pub(crate) const FILE: &str = "holiday-pictures.bin";
-/// How long the one who shares may take to have an invite.
-const READY: Duration = Duration::from_secs(30);
+/// How long the one who shares may take to have an invite, and either one to ask its
+/// router.
+pub(crate) const READY: Duration = Duration::from_secs(30);
 
 /// How the knock and its answer travel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, clap::ValueEnum)]
@@ -24,6 +25,8 @@ const READY: Duration = Duration::from_secs(30);
 pub(crate) enum Carrier {
     /// to the address in the link
     Link,
+    /// to addresses in the link that lead nowhere, and through the DHT
+    LinkAndDht,
     /// by reply and answer codes, carried by hand
     Paste,
     /// through the DHT, with nothing but the code
@@ -31,13 +34,27 @@ pub(crate) enum Carrier {
 }
 
 impl Carrier {
+    /// All of them, in the order of tables.
+    pub(crate) const ALL: [Carrier; 4] = [
+        Carrier::Dht,
+        Carrier::Link,
+        Carrier::LinkAndDht,
+        Carrier::Paste,
+    ];
+
     /// What it is called in tables.
     pub(crate) fn words(self) -> &'static str {
         match self {
             Carrier::Link => "link",
+            Carrier::LinkAndDht => "link, DHT",
             Carrier::Paste => "reply code",
             Carrier::Dht => "DHT",
         }
+    }
+
+    /// Whether there is a DHT.
+    pub(crate) fn has_dht(self) -> bool {
+        matches!(self, Carrier::Dht | Carrier::LinkAndDht)
     }
 }
 
@@ -80,7 +97,7 @@ impl Meeting {
             .map_err(failed)?;
         let source = folder.path().join(FILE);
         fs::write(&source, content(bytes)).map_err(failed)?;
-        let dht = carrier == Carrier::Dht;
+        let dht = carrier.has_dht();
         let side = |index: usize, mark: &str| Side {
             setting,
             dht,
@@ -97,10 +114,19 @@ impl Meeting {
         let mut share = sharer.share(&source, by_hand)?;
         let link = within(READY, "an invite", share.first(link)).await?;
         within(READY, "the list", share.first(listed)).await?;
-        let invite =
+        let mut invite =
             Invite::parse(&link).map_err(|_| Failure::Broken("the link of an invite is one"))?;
+        // The command tells its link at once; what the router opens later is in
+        // those that are copied in the window.
+        if carrier == Carrier::Link
+            && let Some(router) = &lab.places[0].router
+        {
+            let opened = within(READY, "an open port", router.opened()).await?;
+            let addresses = [opened.into()].into_iter().chain(invite.addresses);
+            invite = Invite::new(invite.secret, addresses);
+        }
         let shown = match carrier {
-            Carrier::Link => link,
+            Carrier::Link | Carrier::LinkAndDht => invite.link(),
             Carrier::Paste | Carrier::Dht => invite.code(),
         };
         let mut get = fetcher.get(&shown, &to, by_hand)?;

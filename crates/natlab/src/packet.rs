@@ -60,8 +60,14 @@ impl Packet {
     }
 
     /// The packet as it is on the line.
+    #[cfg(test)]
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// The packet as it is on the line.
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        self.bytes
     }
 
     /// Who sent it, as far as the packet says.

@@ -1,5 +1,6 @@
-//! `pairs`: a meeting for each pair of kinds, some at the same time, and what
-//! came of each held against what can be expected.
+//! `pairs`, `gateways`, `ipv6` and `kernel`: a meeting for each of their pairs of
+//! kinds, some at the same time, and what came of each held against what can be
+//! expected.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,10 +11,10 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use crate::args::Args;
+use crate::args::{Args, Part};
 use crate::kinds::{Kind, Pair};
 use crate::lab::Lab;
-use crate::meeting::{Carrier, Meeting, Met};
+use crate::meeting::{Carrier, Meeting, Met, READY, within};
 use crate::passalong::Setting;
 
 /// Bytes of the file that is handed over.
@@ -63,24 +64,37 @@ impl Cell {
     }
 }
 
-/// The cells that `args` asks for.
-fn cells(args: &Args) -> Vec<Cell> {
+/// The cells of a part that `args` asks for.
+fn cells(args: &Args, part: Part) -> Vec<Cell> {
     let wanted = |kind: &Kind| args.kinds.is_empty() || args.kinds.contains(kind);
-    let pairs = Pair::all().into_iter().filter(|pair| match pair {
+    let pairs = match part {
+        Part::Pairs => Pair::all(),
+        Part::Gateways => Pair::gateways(),
+        Part::Ipv6 => Pair::ipv6(),
+        Part::Kernel => Pair::kernel(),
+        Part::Roaming | Part::Capture => Vec::new(),
+    };
+    let pairs = pairs.into_iter().filter(|pair| match pair {
         Pair::Apart(a, b) => wanted(a) && wanted(b),
         _ => args.kinds.is_empty(),
     });
     let mut cells = Vec::new();
     for pair in pairs {
-        for carrier in [Carrier::Dht, Carrier::Link, Carrier::Paste] {
-            let possible = carrier != Carrier::Link || pair.has_open_door();
+        for carrier in Carrier::ALL {
+            let possible = match carrier {
+                Carrier::Link => pair.has_open_door(),
+                Carrier::LinkAndDht => pair.has_back_door(),
+                Carrier::Dht | Carrier::Paste => true,
+            };
             let asked = args.carriers.is_empty() || args.carriers.contains(&carrier);
             if possible && asked {
                 let relays: &[bool] = match (args.relay, pair.can_meet(false)) {
                     (Some(relay), _) => &[relay],
-                    // With a relay those are asked again that need it.
+                    // With a relay those are asked again that need it, and with it alone
+                    // those whom nothing helps.
                     (None, true) => &[false],
-                    (None, false) => &[false, true],
+                    (None, false) if pair.can_meet(true) => &[false, true],
+                    (None, false) => &[true],
                 };
                 cells.extend(relays.iter().map(|relay| Cell {
                     pair,
@@ -93,10 +107,10 @@ fn cells(args: &Args) -> Vec<Cell> {
     cells
 }
 
-/// Lets every pair meet; gives all results in order.
-pub(crate) async fn run(args: &Args) -> std::result::Result<Vec<Result>, Failure> {
+/// Lets every pair of a part meet; gives all results in order.
+pub(crate) async fn run(args: &Args, part: Part) -> std::result::Result<Vec<Result>, Failure> {
     let program = args.program()?;
-    let cells = cells(args);
+    let cells = cells(args, part);
     let together = Arc::new(Semaphore::new(usize::from(args.jobs)));
     let mut meetings = JoinSet::new();
     for (index, cell) in cells.iter().copied().enumerate() {
@@ -154,7 +168,16 @@ async fn meet(
     let log = cell.file();
     let logs = setting.logs.as_deref();
     let capture = logs.map(|logs: &Path| logs.join(format!("{log}.pcap")));
-    let lab = Lab::build(cell.pair, cell.carrier, capture.as_deref()).await?;
+    let mut lab = Lab::build(cell.pair, cell.carrier, capture.as_deref()).await?;
     let mut meeting = Meeting::begin(&lab, setting, cell.carrier, BYTES, &log).await?;
-    meeting.met(limit).await
+    let met = meeting.met(limit).await?;
+    // What a router answers tells nothing where nobody asks it.
+    for router in lab
+        .places
+        .iter_mut()
+        .filter_map(|place| place.router.as_mut())
+    {
+        within(READY, "its router anything to answer", router.asked()).await?;
+    }
+    Ok(met)
 }

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -18,6 +18,7 @@ use passalong_netns::{Failure, Namespace, ip};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tun_rs::{DeviceBuilder, SyncDevice};
 
+use crate::firewall::Ends;
 use crate::internet::{HostId, Internet};
 use crate::packet::{Fragments, Packet};
 use crate::pcap::Capture;
@@ -108,7 +109,7 @@ impl std::fmt::Debug for Wire {
 impl Wire {
     /// Plugs a wire into `host`, whose addresses with lengths of their networks
     /// these are.
-    pub(crate) fn plug(host: &Namespace, addresses: &[(Ipv4Addr, u8)]) -> Result<Wire, Failure> {
+    pub(crate) fn plug(host: &Namespace, addresses: &[(IpAddr, u8)]) -> Result<Wire, Failure> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let broken = |error| Failure::io("a TUN device could not be made", error);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -126,6 +127,9 @@ impl Wire {
         }
         host.ip(["link", "set", &name, "up"])?;
         host.ip(["route", "add", "default", "dev", &name])?;
+        if addresses.iter().any(|(address, _)| address.is_ipv6()) {
+            host.ip(["-6", "route", "add", "default", "dev", &name])?;
+        }
         Ok(Wire { device, name })
     }
 
@@ -136,16 +140,20 @@ impl Wire {
 }
 
 /// Gives the device `name` of a host an address.
-fn give(host: &Namespace, name: &str, (address, length): (Ipv4Addr, u8)) -> Result<(), Failure> {
-    let address = format!("{address}/{length}");
-    host.ip(["addr", "add", &address, "dev", name])
+fn give(host: &Namespace, name: &str, (address, length): (IpAddr, u8)) -> Result<(), Failure> {
+    let with_length = format!("{address}/{length}");
+    // Nobody else can have it, so IPv6 need not look whether somebody does.
+    let sure = address.is_ipv6().then_some("nodad");
+    host.ip(["addr", "add", &with_length, "dev", name]
+        .into_iter()
+        .chain(sure))
 }
 
 /// Takes the addresses of the device `name` of a host and gives it another one.
 pub(crate) fn readdress(
     host: &Namespace,
     name: &str,
-    address: (Ipv4Addr, u8),
+    address: (IpAddr, u8),
 ) -> Result<(), Failure> {
     host.ip(["addr", "flush", "dev", name])?;
     give(host, name, address)?;
@@ -156,7 +164,7 @@ pub(crate) fn readdress(
 struct Flying {
     due: Duration,
     to: HostId,
-    packet: Packet,
+    bytes: Vec<u8>,
 }
 
 struct Carrier {
@@ -211,7 +219,7 @@ impl Carrier {
         while let Some(flying) = self.flying.pop_front_if(|flying| flying.due <= now) {
             if let Some(wire) = self.devices.get(flying.to.0) {
                 // A host that takes nothing just now loses it, as it would with a card.
-                let _ = wire.device.send(flying.packet.bytes());
+                let _ = wire.device.send(&flying.bytes);
             }
         }
     }
@@ -233,21 +241,26 @@ impl Carrier {
                 capture.packet(time, bytes)?;
             }
             let now = self.begun.elapsed();
-            let whole = self.fragments.whole(bytes.to_vec());
-            let Some(packet) = whole.and_then(Packet::parse) else {
-                continue;
-            };
-            let mut internet = self.internet.lock().unwrap_or_else(PoisonError::into_inner);
-            let carried = internet.carry(host, packet, now);
-            drop(internet);
-            if let Some((to, packet)) = carried
+            if let Some((to, bytes)) = self.carried(host, bytes, now)
                 && self.flying.len() < FLYING
             {
                 let due = now + DELAY;
-                self.flying.push_back(Flying { due, to, packet });
+                self.flying.push_back(Flying { due, to, bytes });
             }
         }
         Ok(BURST)
+    }
+
+    /// Who gets what a host has sent, and as what.
+    fn carried(&mut self, from: HostId, bytes: &[u8], now: Duration) -> Option<(HostId, Vec<u8>)> {
+        let internet = || self.internet.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(ends) = Ends::parse(bytes) {
+            let to = internet().carry_ipv6(from, ends, now)?;
+            return Some((to, bytes.to_vec()));
+        }
+        let whole = self.fragments.whole(bytes.to_vec())?;
+        let (to, packet) = internet().carry(from, Packet::parse(whole)?, now)?;
+        Some((to, packet.into_bytes()))
     }
 }
 

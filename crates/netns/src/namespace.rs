@@ -28,11 +28,41 @@ impl Namespace {
         ip(["netns", "add", &name])?;
         let namespace = Namespace { name };
         namespace.ip(["link", "set", "lo", "up"])?;
-        // The networks speak IPv4; nothing else shall travel on them.
-        let quiet = "echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6; \
-                     echo 1 > /proc/sys/net/ipv6/conf/default/disable_ipv6";
-        ip(["netns", "exec", &namespace.name, "sh", "-c", quiet])?;
+        // Most networks speak IPv4; nothing else shall travel on them.
+        namespace.set_ipv6(false)?;
         Ok(namespace)
+    }
+
+    /// Lets the devices in here speak IPv6, which they do not from the start, or not.
+    ///
+    /// # Errors
+    /// If the kernel has no IPv6.
+    pub fn set_ipv6(&self, spoken: bool) -> Result<(), Failure> {
+        let disabled = if spoken { "0" } else { "1" };
+        self.set("net/ipv6/conf/all/disable_ipv6", disabled)?;
+        self.set("net/ipv6/conf/default/disable_ipv6", disabled)
+    }
+
+    /// Sets a parameter of the kernel, named by its path in /proc/sys, for in here.
+    ///
+    /// # Errors
+    /// If the kernel has none of this name, or refuses.
+    pub fn set(&self, parameter: &str, value: &str) -> Result<(), Failure> {
+        let write = "echo \"$2\" > \"/proc/sys/$1\"";
+        self.run("sh", ["-c", write, "sh", parameter, value])
+    }
+
+    /// Runs `program` in here until it ends.
+    ///
+    /// # Errors
+    /// If it fails, with what it said.
+    pub fn run<'a>(
+        &'a self,
+        program: &'a str,
+        args: impl IntoIterator<Item = &'a str>,
+    ) -> Result<(), Failure> {
+        let inside = ["netns", "exec", &self.name, program];
+        ip(inside.into_iter().chain(args))
     }
 
     /// The name that `ip` knows it by.
