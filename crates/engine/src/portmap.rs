@@ -8,11 +8,13 @@
 
 use std::net::{IpAddr, SocketAddr, SocketAddrV4};
 use std::num::NonZeroU16;
+use std::sync::Arc;
 use std::time::Duration;
 
 use portmapper::{Client, Config, ProbeError};
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
 
 /// When a gateway is taken for silent.
 const PATIENCE: Duration = Duration::from_secs(4);
@@ -24,6 +26,8 @@ const CLOSING: Duration = Duration::from_secs(2);
 pub(crate) struct OpenPort {
     client: Client,
     outside: watch::Receiver<Option<SocketAddrV4>>,
+    asking: JoinHandle<()>,
+    again: Arc<Notify>,
 }
 
 impl OpenPort {
@@ -33,17 +37,18 @@ impl OpenPort {
     pub(crate) fn ask(bind: &[IpAddr], port: u16) -> Option<OpenPort> {
         let port = NonZeroU16::new(port).filter(|_| may_have_gateway(bind))?;
         let client = Client::new(Config::default());
-        client.update_local_port(port);
-        client.procure_mapping();
+        let again = Arc::new(Notify::new());
         Some(OpenPort {
             outside: client.watch_external_address(),
+            asking: tokio::spawn(keep_open(client.clone(), port, Arc::clone(&again))),
+            again,
             client,
         })
     }
 
     /// Asks again: the network is another one.
     pub(crate) fn again(&self) {
-        self.client.procure_mapping();
+        self.again.notify_one();
     }
 
     /// Where the gateway says that the port is reached from outside.
@@ -57,6 +62,7 @@ impl Drop for OpenPort {
     /// The gateway is told to close the port, where the program goes on for that long;
     /// else it forgets it by itself.
     fn drop(&mut self) {
+        self.asking.abort();
         let (client, mut outside) = (self.client.clone(), self.outside.clone());
         client.deactivate();
         if let Ok(runtime) = Handle::try_current() {
@@ -67,6 +73,18 @@ impl Drop for OpenPort {
                 drop(client);
             });
         }
+    }
+}
+
+/// Asks for a port now and whenever it is to be asked again. What the gateway speaks is
+/// found out first: not knowing it, the library tries UPnP alone.
+async fn keep_open(client: Client, port: NonZeroU16, again: Arc<Notify>) {
+    loop {
+        // What it has not said by then it does not speak.
+        let _ = tokio::time::timeout(PATIENCE, client.probe()).await;
+        client.update_local_port(port);
+        client.procure_mapping();
+        again.notified().await;
     }
 }
 

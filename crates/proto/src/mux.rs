@@ -37,7 +37,8 @@ pub struct Mux {
     seats: HashMap<Seat, Sitting>,
     names: HashMap<Box<[u8]>, Seat>,
     claims: HashMap<SocketAddr, Claim>,
-    asked: HashMap<Transaction, Asked>,
+    /// By number and whom was asked: the same number may go to several servers.
+    asked: HashMap<(Transaction, SocketAddr), Asked>,
 }
 
 #[derive(Debug, Default)]
@@ -56,7 +57,6 @@ struct Claim {
 #[derive(Debug)]
 struct Asked {
     seat: Seat,
-    of: SocketAddr,
     at: Duration,
     /// Of ICE, not of a server.
     is_check: bool,
@@ -116,13 +116,11 @@ impl Mux {
                 may.then_some(seat)
             }
             Some((stun, Class::Answer { is_success })) => {
-                let asked = self.asked.get(&stun.transaction)?;
-                let is_due = asked.of == from && now.saturating_sub(asked.at) < ANSWER;
+                let asked = self.asked.remove(&(stun.transaction, from))?;
                 let (seat, is_check) = (asked.seat, asked.is_check);
-                if !is_due {
+                if now.saturating_sub(asked.at) >= ANSWER {
                     return None;
                 }
-                self.asked.remove(&stun.transaction);
                 let may = !(is_check && is_success) || self.claim(from, seat, now);
                 may.then_some(seat)
             }
@@ -160,11 +158,10 @@ impl Mux {
         if self.asked.len() < MAX_ASKED {
             let asked = Asked {
                 seat,
-                of,
                 at: now,
                 is_check,
             };
-            self.asked.insert(transaction, asked);
+            self.asked.insert((transaction, of), asked);
         }
     }
 
