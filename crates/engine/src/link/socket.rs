@@ -19,7 +19,7 @@ use webrtc::runtime::{
 };
 
 use super::LinkError;
-use super::medium::{Lent, Medium, OwnSocket};
+use super::medium::{Lent, Medium, OwnSocket, Terms};
 use super::shared::SharedSocket;
 
 /// Bytes asked for in each direction; the kernel grants what its limits allow.
@@ -103,6 +103,11 @@ impl Lending {
 
     pub(super) fn all(&self) -> impl Iterator<Item = &Arc<dyn Lent>> {
         self.0.iter().map(|(_, lent)| lent)
+    }
+
+    /// What is different about the connection because of one of them.
+    pub(super) fn terms(&self) -> Option<Terms> {
+        self.all().find_map(|lent| lent.terms())
     }
 
     fn at(&self, address: SocketAddr) -> Option<&Arc<dyn Lent>> {
