@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Instant;
 
 use passalong_engine::api::{
     Event, PersonView, Presence, Route, Selection, ShareView, TransferState, TransferView,
@@ -56,6 +57,12 @@ fn through<'a>(people: &'a [PersonView], name: &str) -> Option<&'a str> {
     let person = named(people, name)?;
     let carried = person.presence == Presence::Connected && person.route == Some(Route::Carried);
     carried.then(|| person.through.as_ref().map(|friend| friend.name.as_str()))?
+}
+
+async fn set_carrying(person: &Person, carry: bool) {
+    let mut settings = person.engine.snapshot().await.settings;
+    settings.carry = carry;
+    person.engine.save_settings(settings).await.expect("kept");
 }
 
 /// Waits until bytes are carried.
@@ -129,4 +136,49 @@ async fn when_a_friend_leaves_another_helps_through_and_nothing_is_lost() {
     let film = fs::read(ben.downloads().join("Set/film.bin")).expect("a film");
     assert!(film == bytes(1, 12 * MEGABYTE));
     assert_eq!(tree_names(&stays), ["Set", "Set/note.txt"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_friend_helps_for_as_long_as_they_want_to() {
+    let (ana, share) = sharing(12 * MEGABYTE).await;
+    ana.limit_upload(Some(400_000)).await;
+    let mia = at("Mia", &[V4, V6]).await;
+    let link = take_note(&mia, &share.link).await;
+    let ben = at("Ben", &[V4]).await;
+    let id = ben.begin(&link).await;
+    let carried = |t: &TransferView| through(&t.people, "Ana") == Some("Mia");
+    let apart = |t: &TransferView| {
+        named(&t.people, "Ana").is_some_and(|ana| ana.presence != Presence::Connected)
+    };
+    set_carrying(&mia, true).await;
+    ben.transfer_until(&id, carried).await;
+    set_carrying(&mia, false).await;
+    ben.transfer_until(&id, apart).await;
+    set_carrying(&mia, true).await;
+    ben.transfer_until(&id, carried).await;
+    ana.limit_upload(None).await;
+    ben.done(&id).await;
+    let film = fs::read(ben.downloads().join("Set/film.bin")).expect("a film");
+    assert!(film == bytes(1, 12 * MEGABYTE));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_friend_carries_stays_within_their_upload_limit() {
+    const LIMIT: u64 = 500_000;
+    /// What a limit lets through at once after a pause.
+    const AT_ONCE: u64 = 256 * 1024;
+    let (_ana, share) = sharing(4 * MEGABYTE).await;
+    let mia = friend("Mia").await;
+    let link = take_note(&mia, &share.link).await;
+    mia.limit_upload(Some(LIMIT)).await;
+    let ben = at("Ben", &[V4]).await;
+    let id = ben.begin(&link).await;
+    let begun = ben.receiving(&id, MEGABYTE as u64).await;
+    let TransferState::Receiving { progress } = begun.state else {
+        unreachable!()
+    };
+    let since = Instant::now();
+    ben.done(&id).await;
+    let rate = (progress.total - progress.bytes - AT_ONCE) as f64 / since.elapsed().as_secs_f64();
+    assert!(rate <= LIMIT as f64, "{rate} bytes/s");
 }

@@ -147,7 +147,10 @@ impl Runtime for SharingRuntime {
             }
         };
         let socket = Arc::new(socket);
-        self.sockets.add(Arc::clone(&socket));
+        // What is no path of UDP is no path for QUIC.
+        if self.lending.terms().is_none() {
+            self.sockets.add(Arc::clone(&socket));
+        }
         Ok(socket)
     }
 
