@@ -9,12 +9,12 @@ use std::time::Duration;
 use passalong_engine::api::{Id, PersonState, Presence, ShareView};
 use passalong_proto::invite::{Invite, InviteSecret};
 use passalong_proto::keys::{DeviceId, DeviceKey};
-use passalong_proto::knock::{self, DeviceName, SessionId};
+use passalong_proto::knock::{self, Candidate, CandidateKind, DeviceName, SessionId};
 use passalong_proto::wire::{MAX_CARRIED, Member, Message};
-use passalong_tests::raw::{RawLink, RawPeer, patiently};
+use passalong_tests::raw::{RawLink, RawPeer, dead_offer, patiently};
 use passalong_tests::{Person, bytes};
 
-const LENGTH: usize = 3 << 20;
+const LENGTH: usize = 2 << 20;
 
 fn secret_of(share: &ShareView) -> InviteSecret {
     Invite::parse(&share.link).expect("an invite").secret
@@ -105,7 +105,7 @@ impl Between {
                 let (message, from, to) = tokio::select! {
                     _ = pause.tick() => {
                         self.to_ana.send(&Message::Alive).await;
-                        self.to_ben.send(&member(self.to_ana.peer(), 3, true)).await;
+                        self.to_ben.send(&member(self.to_ana.peer(), 2, true)).await;
                         continue;
                     }
                     message = self.to_ana.receive() => (message, &self.to_ana, &self.to_ben),
@@ -181,11 +181,11 @@ async fn what_a_friend_alters_repeats_reorders_drops_or_makes_up_harms_no_file()
             return vec![datagram];
         }
         let mut out: Vec<Vec<u8>> = late.take().into_iter().collect();
-        if count.is_multiple_of(53) {
+        if count.is_multiple_of(211) {
             done.insert("altered");
             let middle = datagram.len() / 2;
             datagram[middle] ^= 1;
-        } else if count.is_multiple_of(71) {
+        } else if count.is_multiple_of(307) {
             done.insert("dropped");
             return out;
         } else if count.is_multiple_of(37) {
@@ -272,6 +272,28 @@ async fn nobody_is_asked_to_carry_who_did_not_say_that_they_would() {
         () = here => unreachable!("signs of life never end"),
         () = heard => {}
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_knock_that_asks_to_be_carried_and_came_by_itself_is_not_answered() {
+    let ana = Person::new("Ana").await;
+    let share = ana.share(&[ana.write("a.txt", b"hello")]).await;
+    let invite = Invite::parse(&share.link).expect("an invite");
+    let mallory = RawPeer::new(5).await;
+    let mut offer = dead_offer();
+    offer.candidates = vec![Candidate {
+        kind: CandidateKind::Carried,
+        address: mallory.address(),
+        priority: 1,
+    }];
+    let (carried, mut unanswered) = mallory.seal(&invite.secret, [1; 16], offer);
+    let (straight, mut answered) = mallory.seal(&invite.secret, [2; 16], dead_offer());
+    for knock in [carried, straight] {
+        mallory.send(&knock, invite.addresses[0]).await;
+    }
+    let answer = mallory.datagram().await;
+    assert!(unanswered.open(&answer).is_err());
+    assert!(answered.open(&answer).is_ok());
 }
 
 /// A raw peer that is linked with somebody who shares.
