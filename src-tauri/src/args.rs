@@ -42,6 +42,10 @@ pub(crate) struct Args {
     #[arg(long)]
     no_port_mapping: bool,
 
+    /// Carry sealed data between others in a share who cannot reach each other
+    #[arg(long)]
+    carry: bool,
+
     /// Enter the DHT here instead of at the public places; may be given more than once
     #[arg(long, value_name = "HOST:PORT")]
     dht_bootstrap: Vec<String>,
@@ -84,6 +88,7 @@ impl Args {
         config.bind = self.bind.clone();
         config.lan = self.no_lan.then_some(false);
         config.port_mapping = self.no_port_mapping.then_some(false);
+        config.carry = self.carry.then_some(true);
         config.dht = self.no_dht.then_some(false);
         config.dht_bootstrap = (!self.dht_bootstrap.is_empty()).then(|| self.dht_bootstrap.clone());
         config.stun = (!self.stun.is_empty()).then(|| self.stun.clone());

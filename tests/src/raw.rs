@@ -369,6 +369,11 @@ impl RawLink {
         self.0.peer.0
     }
 
+    /// The device at this end.
+    pub fn own(&self) -> DeviceId {
+        self.0.key.public()
+    }
+
     fn binding(&self) -> [u8; 32] {
         let Unopened {
             role,

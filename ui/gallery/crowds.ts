@@ -30,6 +30,7 @@ export function member(device: DeviceView, part: Partial<PersonView> & { share?:
   return {
     device,
     route: "direct",
+    through: null,
     state,
     bytes: Math.round(total * share),
     total,

@@ -21,14 +21,14 @@ const two: PersonView[] = [
 
 function sharing(part: Parameters<typeof share>[0], up = 12.4 * MB): Scene {
   const people = part?.people?.filter(({ presence }) => presence === "connected").length ?? 0;
-  return { snapshot: snapshot({ shares: [share(part)], totals: { people, up, down: 0 } }), entries: lists };
+  return { snapshot: snapshot({ shares: [share(part)], totals: { people, up, down: 0, carried: 0 } }), entries: lists };
 }
 
 function fetching(part: Parameters<typeof transfer>[1], share = 0.62): Scene {
   const down = (part?.people ?? []).reduce((sum, { fromRate }) => sum + fromRate, 0);
   const state = { type: "receiving", progress: progress(share, down, Math.round((TALKS * (1 - share)) / Math.max(1, down))) } as const;
   const people = part?.people?.filter(({ presence }) => presence === "connected").length ?? 0;
-  return { snapshot: snapshot({ transfers: [transfer(state, part)], totals: { people, up: 6.1 * MB, down } }), entries: lists };
+  return { snapshot: snapshot({ transfers: [transfer(state, part)], totals: { people, up: 6.1 * MB, down, carried: 0 } }), entries: lists };
 }
 
 const safe: Safety = { type: "safe", complete: ["Ben", "Cleo’s desktop"] };
@@ -74,7 +74,7 @@ export const pictureScenes: Record<string, Scene> = {
   safe: sharing({ people: [two[0] as PersonView, member(cleo, { total: PHOTOS, share: 1 })], copies: copiesOf(4006, () => 3, whole), safety: safe }, 0),
   "share-paused": sharing({ people: two.map((person) => ({ ...person, rate: 0 })), paused: true, safety: { type: "safe", complete: ["Ben"] } }, 0),
   paused: {
-    snapshot: snapshot({ transfers: [transfer(paused)], totals: { people: 1, up: 0, down: 0 } }),
+    snapshot: snapshot({ transfers: [transfer(paused)], totals: { people: 1, up: 0, down: 0, carried: 0 } }),
     entries: lists,
   },
   "all-paused": {
@@ -82,7 +82,7 @@ export const pictureScenes: Record<string, Scene> = {
       settings: { ...settings, paused: true },
       shares: [share({ people: two.map((person) => ({ ...person, rate: 0 })) })],
       transfers: [transfer(paused, { createdAt: START - 1 })],
-      totals: { people: 3, up: 0, down: 0 },
+      totals: { people: 3, up: 0, down: 0, carried: 0 },
     }),
     entries: lists,
   },
@@ -101,7 +101,7 @@ export const pictureScenes: Record<string, Scene> = {
         }),
         transfer({ ...done, files: 1, bytes: 48.1 * MB, seconds: 0.7 }, { id: "z", name: "thesis.zip", from: dan, route: null, files: 1, bytes: 48.1 * MB, createdAt: START - 2 }),
       ],
-      totals: { people: 2, up: 9 * MB, down: 0 },
+      totals: { people: 2, up: 9 * MB, down: 0, carried: 0 },
     }),
     entries: lists,
   },

@@ -17,7 +17,7 @@ function one(state: TransferState, part: Partial<TransferView> = {}): Scene {
   return { snapshot: snapshot({ transfers: [transfer(state, part)] }), entries: lists, replyCode: longCode };
 }
 
-function sharing(part: Partial<ShareView>, totals = { people: 0, up: 0, down: 0 }): Scene {
+function sharing(part: Partial<ShareView>, totals = { people: 0, up: 0, down: 0, carried: 0 }): Scene {
   return { snapshot: snapshot({ shares: [share(part)], totals }), entries: lists, qr: qrPicture };
 }
 
@@ -46,7 +46,7 @@ export const scenes: Record<string, Scene> = {
       ],
       skippedTotal: 2,
     },
-    { people: 3, up: 12.4 * MB, down: 0 },
+    { people: 3, up: 12.4 * MB, down: 0, carried: 0 },
   ),
   "share-lost": sharing({ people: [person(ben, "complete", 1, null), person(cleo, "lost", 0.71, null)], audience: "onePerson" }),
   "share-ended": {
@@ -83,7 +83,7 @@ export const scenes: Record<string, Scene> = {
   receiving: {
     snapshot: snapshot({
       transfers: [transfer({ type: "receiving", progress: progress(0.62, 84 * MB, 57) })],
-      totals: { people: 1, up: 0, down: 84 * MB },
+      totals: { people: 1, up: 0, down: 84 * MB, carried: 0 },
     }),
     entries: lists,
   },
@@ -126,7 +126,7 @@ export const scenes: Record<string, Scene> = {
           { id: "z", name: "thesis.zip", from: dan, route: null, files: 1, bytes: 48.1 * MB, createdAt: START - 2 },
         ),
       ],
-      totals: { people: 4, up: 12.4 * MB, down: 84 * MB },
+      totals: { people: 4, up: 12.4 * MB, down: 84 * MB, carried: 0 },
     }),
     entries: lists,
     qr: qrPicture,
@@ -136,7 +136,7 @@ export const scenes: Record<string, Scene> = {
     opened: { type: "reply", share: "9c41f2d07be83a15", from: ben, answerCode: longCode.replace("reply", "answer") },
   },
   closing: {
-    ...sharing({ people: [person(ben, "receiving", 0.71, "direct", 12.4 * MB)] }, { people: 1, up: 12.4 * MB, down: 0 }),
+    ...sharing({ people: [person(ben, "receiving", 0.71, "direct", 12.4 * MB)] }, { people: 1, up: 12.4 * MB, down: 0, carried: 0 }),
     atStake: { sentences: ["Ben still needs 1.2 GB of “Holiday photos” that only you have."] },
   },
   settings: {

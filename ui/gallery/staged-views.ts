@@ -34,6 +34,7 @@ export const settings: Settings = {
   paused: false,
   passOn: true,
   background: false,
+  carry: false,
 };
 
 export function snapshot(part: Partial<Snapshot> = {}): Snapshot {
@@ -42,7 +43,7 @@ export function snapshot(part: Partial<Snapshot> = {}): Snapshot {
     settings,
     shares: [],
     transfers: [],
-    totals: { people: 0, up: 0, down: 0 },
+    totals: { people: 0, up: 0, down: 0, carried: 0 },
     ...part,
   };
 }
@@ -50,7 +51,7 @@ export function snapshot(part: Partial<Snapshot> = {}): Snapshot {
 export function person(device: typeof ana, state: PersonState, share: number, route: Route | null, rate = 0): PersonView {
   const total = 4.2 * GB;
   const presence = route ? "connected" : "gone";
-  return { device, route, state, bytes: Math.round(total * share), total, rate, fromRate: 0, sharer: false, presence };
+  return { device, route, through: null, state, bytes: Math.round(total * share), total, rate, fromRate: 0, sharer: false, presence };
 }
 
 export function share(part: Partial<ShareView> = {}): ShareView {

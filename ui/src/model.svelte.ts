@@ -34,7 +34,7 @@ export class Model {
   ready = $state(false);
   device = $state.raw<DeviceView>({ id: "", name: "" });
   settings = $state.raw<Settings | null>(null);
-  totals = $state.raw<Totals>({ people: 0, up: 0, down: 0 });
+  totals = $state.raw<Totals>({ people: 0, up: 0, down: 0, carried: 0 });
   shares = $state.raw<readonly ShareView[]>([]);
   transfers = $state.raw<readonly TransferView[]>([]);
 

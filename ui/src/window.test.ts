@@ -641,6 +641,8 @@ describe("settings", () => {
     expect(asked(bridge, "saveSettings").at(-1)).toMatchObject([{ dht: false }]);
     await click("port-mapping");
     expect(asked(bridge, "saveSettings").at(-1)).toMatchObject([{ portMapping: false }]);
+    await click("carry");
+    expect(asked(bridge, "saveSettings").at(-1)).toMatchObject([{ carry: true }]);
   });
 
   it("do not keep a server that cannot be right", async () => {

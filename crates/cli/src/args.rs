@@ -60,6 +60,10 @@ pub(crate) struct Global {
     #[arg(long, global = true)]
     no_port_mapping: bool,
 
+    /// Carry sealed data between others in a share who cannot reach each other
+    #[arg(long, global = true)]
+    carry: bool,
+
     /// Do not look for people in the DHT
     #[arg(long, global = true)]
     no_dht: bool,
@@ -187,6 +191,7 @@ impl Global {
         config.bind = self.bind.clone();
         config.lan = self.no_lan.then_some(false);
         config.port_mapping = self.no_port_mapping.then_some(false);
+        config.carry = self.carry.then_some(true);
         config.dht = self.no_dht.then_some(false);
         config.dht_bootstrap = given(&self.dht_bootstrap);
         config.quic = self.quic();

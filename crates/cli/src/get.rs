@@ -365,15 +365,12 @@ impl Fetching<'_> {
                 device: &device.id,
                 name: &device.name,
                 route: person.route,
+                through: output::through(person),
                 state,
             });
             let is_new = before.is_none_or(|before| before == "lost");
-            if let Some(route) = person.route.filter(|_| is_new) {
-                output.say(&format!(
-                    "Connected to {}, {}.",
-                    device.name,
-                    output::route(route)
-                ));
+            if let Some(route) = output::route(person).filter(|_| is_new) {
+                output.say(&format!("Connected to {}, {route}.", device.name));
             }
         }
     }

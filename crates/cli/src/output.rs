@@ -9,7 +9,7 @@ use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use passalong_engine::api::{Problem, ProblemCode, Route};
+use passalong_engine::api::{PersonView, Problem, ProblemCode, Route};
 use passalong_engine::doctor::{FindingLevel, Topic};
 use passalong_engine::size;
 use serde::Serialize;
@@ -42,6 +42,9 @@ pub(crate) enum Event<'a> {
         device: &'a str,
         name: &'a str,
         route: Option<Route>,
+        /// The name of who helps them through.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        through: Option<&'a str>,
         state: &'a str,
     },
     /// Bytes hashed, fetched from `sources`, or with `device` held by that person.
@@ -349,13 +352,20 @@ pub(crate) fn files(count: u32) -> String {
     }
 }
 
-/// How a peer is reached, for people.
-pub(crate) fn route(route: Route) -> &'static str {
-    match route {
-        Route::SameNetwork => "on the same network",
-        Route::Direct => "straight across the internet",
-        Route::Relayed => "through a relay",
-    }
+/// How somebody is reached, for people; nothing while they are not.
+pub(crate) fn route(person: &PersonView) -> Option<String> {
+    Some(match person.route? {
+        Route::SameNetwork => "on the same network".to_owned(),
+        Route::Direct => "straight across the internet".to_owned(),
+        Route::Relayed => "through a relay".to_owned(),
+        Route::Carried => format!("through {}", through(person).unwrap_or("a friend")),
+    })
+}
+
+/// The name of who helps somebody through.
+pub(crate) fn through(person: &PersonView) -> Option<&str> {
+    let friend = person.through.as_ref()?;
+    Some(friend.name.as_str()).filter(|name| !name.is_empty())
 }
 
 /// A time in the two largest units: "1 min 20 s".
@@ -392,11 +402,23 @@ mod tests {
             device: "ab",
             name: "Ana",
             route: Some(Route::SameNetwork),
+            through: None,
             state: "complete",
         };
         assert_eq!(
             json(event),
             r#"{"event":"peer","device":"ab","name":"Ana","route":"sameNetwork","state":"complete"}"#
+        );
+        let event = Event::Peer {
+            device: "ab",
+            name: "Ana",
+            route: Some(Route::Carried),
+            through: Some("Mia"),
+            state: "connected",
+        };
+        assert_eq!(
+            json(event),
+            r#"{"event":"peer","device":"ab","name":"Ana","route":"carried","through":"Mia","state":"connected"}"#
         );
         let event = Event::Error {
             code: ProblemCode::NotAnInvite,

@@ -232,6 +232,7 @@ impl Watched {
                 device: id,
                 name: &person.device.name,
                 route: person.route,
+                through: output::through(person),
                 state: state_name(person.state),
             };
             output.event(event);
@@ -325,8 +326,8 @@ fn state_text(person: &PersonView) -> Option<String> {
     let total = size(person.total);
     Some(match person.state {
         PersonState::Connecting => return None,
-        PersonState::Choosing => match person.route {
-            Some(route) => format!("{name} is here, {}.", output::route(route)),
+        PersonState::Choosing => match output::route(person) {
+            Some(route) => format!("{name} is here, {route}."),
             None => format!("{name} is here."),
         },
         PersonState::Receiving => format!("{name} is getting {total}."),

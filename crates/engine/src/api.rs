@@ -73,6 +73,9 @@ pub struct Settings {
     pub pass_on: bool,
     /// Give way to other traffic instead of being as fast as the path carries.
     pub background: bool,
+    /// Help friends through: carry sealed datagrams between members of a share that
+    /// this device takes part in and that find no way to each other.
+    pub carry: bool,
 }
 
 impl Default for Settings {
@@ -97,6 +100,7 @@ impl Default for Settings {
             paused: false,
             pass_on: true,
             background: false,
+            carry: false,
         }
     }
 }
@@ -136,6 +140,8 @@ pub enum Route {
     Direct,
     /// Through a TURN server that somebody configured.
     Relayed,
+    /// Through another member of the share, who helps.
+    Carried,
 }
 
 /// A share offered from this device.
@@ -273,6 +279,9 @@ pub struct PersonView {
     pub device: DeviceView,
     /// How they are reached, once connected.
     pub route: Option<Route>,
+    /// Who helps them and this device through, while the route is
+    /// [`Route::Carried`].
+    pub through: Option<DeviceView>,
     /// What they are doing.
     pub state: PersonState,
     /// Bytes they hold, verified.
@@ -716,6 +725,9 @@ pub struct Totals {
     /// Bytes a second coming in.
     #[ts(type = "number")]
     pub down: u64,
+    /// Bytes a second carried between others, which go out and come in besides.
+    #[ts(type = "number")]
+    pub carried: u64,
 }
 
 /// Something changed. Each carries the whole new view of its subject, so a

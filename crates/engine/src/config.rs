@@ -24,6 +24,8 @@ pub struct Config {
     pub dht_addresses: bool,
     /// Whether to ask the router to open the port of knocks.
     pub port_mapping: Option<bool>,
+    /// Whether to carry datagrams between others who find no way to each other.
+    pub carry: Option<bool>,
     /// STUN servers instead of those in the settings.
     pub stun: Option<Vec<String>>,
     /// TURN servers instead of those in the settings.
@@ -58,6 +60,7 @@ impl Config {
             dht_bootstrap: None,
             dht_addresses: true,
             port_mapping: None,
+            carry: None,
             stun: None,
             turn: None,
             quic: true,

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -44,6 +45,8 @@ pub(crate) struct Context {
     /// `None` until the names of the servers were looked up.
     ice: watch::Sender<Option<Vec<IceServer>>>,
     manner: watch::Sender<Manner>,
+    /// Bytes that were carried for others since the start.
+    carried: AtomicU64,
 }
 
 impl Context {
@@ -71,6 +74,7 @@ impl Context {
             open_port: Arc::default(),
             ice: watch::channel(None).0,
             manner: watch::channel(Manner::Fast).0,
+            carried: AtomicU64::new(0),
         }
     }
 
@@ -217,6 +221,23 @@ impl Context {
     /// How QUIC lanes are to send, unless there are to be none.
     pub(crate) fn manner(&self) -> Option<watch::Receiver<Manner>> {
         self.config.quic.then(|| self.manner.subscribe())
+    }
+
+    /// Whether datagrams are carried for others now.
+    pub(crate) fn carries(&self) -> bool {
+        let settings = self.settings.read();
+        let settings = settings.unwrap_or_else(PoisonError::into_inner);
+        self.config.carry.unwrap_or(settings.carry) && !settings.paused
+    }
+
+    /// Counts bytes that are carried for others.
+    pub(crate) fn count_carried(&self, bytes: usize) {
+        self.carried.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Bytes that were carried for others since the start.
+    pub(crate) fn carried(&self) -> u64 {
+        self.carried.load(Ordering::Relaxed)
     }
 
     pub(crate) fn download_dir(&self) -> PathBuf {

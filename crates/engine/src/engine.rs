@@ -18,6 +18,7 @@ use crate::api::{
     PersonView, Presence, Problem, ProblemCode, Safety, Selection, Settings, ShareState, Snapshot,
     Totals, TransferState,
 };
+use crate::board::Rate;
 use crate::config::Config;
 use crate::context::Context;
 use crate::doctor::{self, Checkup, Kept};
@@ -572,9 +573,15 @@ async fn ask<C, T>(
 
 async fn add_up(context: Arc<Context>) {
     let mut tick = tokio::time::interval(TOTALS);
+    let (mut carried, mut carrying) = (0, Rate::new());
     loop {
         tick.tick().await;
-        let mut totals = Totals::default();
+        let all = context.carried();
+        carrying.add(all - std::mem::replace(&mut carried, all));
+        let mut totals = Totals {
+            carried: carrying.tick(),
+            ..Totals::default()
+        };
         for share in context.board.shares() {
             for person in share.people {
                 totals.people += u32::from(person.presence == Presence::Connected);

@@ -25,6 +25,7 @@ use tokio::time::Instant;
 
 use self::places::Places;
 use crate::api::{Carrier, CarrierState, CarrierView, Problem};
+use crate::carrying::{Detour, reaching};
 use crate::context::Context;
 use crate::link::{self, Connecting};
 use crate::pace;
@@ -57,6 +58,10 @@ const GATHER_FOR_DHT: Duration = Duration::from_millis(1500);
 const GATHER_FOR_PASTE: Duration = Duration::from_secs(3);
 /// A member that does not answer a call within this time is not there.
 const CALL: Duration = Duration::from_secs(8);
+/// The same through a member who carries, whose link is there already.
+const CALL_BY_DETOUR: Duration = Duration::from_secs(3);
+/// A welcome through such a member leads to a connection within this time, or not.
+const WELCOMED_BY_DETOUR: Duration = Duration::from_secs(6);
 /// Channels open within this time of the handshake.
 const OPEN: Duration = Duration::from_secs(10);
 
@@ -80,6 +85,8 @@ pub(crate) struct Call {
     pub(crate) addresses: Vec<SocketAddr>,
     /// Members who are linked with it, as they say.
     pub(crate) through: Vec<Control>,
+    /// What the connection is to go on, if not a path of its own.
+    pub(crate) detour: Option<Arc<Detour>>,
 }
 
 /// A running search for somebody who has the share.
@@ -124,7 +131,10 @@ impl Knocking {
                 !addresses.is_empty() && addresses.iter().all(|address| link::is_own(address.ip()));
             let mut renewals = context.network.renewals();
             let (connecting, asks_servers) = loop {
-                let settings = context.link_settings(same_machine, PATIENCE).await;
+                let settings = match call.as_ref().and_then(|call| call.detour.as_ref()) {
+                    Some(detour) => detour.settings(PATIENCE),
+                    None => context.link_settings(same_machine, PATIENCE).await,
+                };
                 match Connecting::offer(&settings).await {
                     Ok(connecting) => break (connecting, settings.has_servers()),
                     Err(error) if call.is_some() => {
@@ -145,6 +155,9 @@ impl Knocking {
                 None => Places::of(&context, invite.secret),
                 Some(_) => Places::none(invite.secret),
             };
+            let detour = call.as_ref().and_then(|call| call.detour.as_ref());
+            let session =
+                detour.map_or_else(|| SessionId(crate::random()), |detour| detour.session());
             let search = Search {
                 knocker: context.post.knocker(invite.secret.id()),
                 context,
@@ -152,7 +165,7 @@ impl Knocking {
                 shunned,
                 call,
                 places,
-                session: SessionId(crate::random()),
+                session,
                 connecting,
                 asks_servers,
                 since: Instant::now(),
@@ -252,7 +265,7 @@ impl Search {
         loop {
             tokio::select! {
                 () = tokio::time::sleep_until(next_knock) => {
-                    if self.call.is_some() && self.welcome.is_none() && started.elapsed() > CALL {
+                    if self.call.is_some() && self.welcome.is_none() && started.elapsed() > self.call_limit() {
                         return self.give_up().await;
                     }
                     if self.is_out_of_patience() || self.is_stale() {
@@ -315,6 +328,18 @@ impl Search {
                     }
                 }
             }
+        }
+    }
+
+    fn detour(&self) -> Option<&Detour> {
+        self.call.as_ref()?.detour.as_deref()
+    }
+
+    /// How long a call waits for an answer.
+    fn call_limit(&self) -> Duration {
+        match self.detour() {
+            Some(_) => CALL_BY_DETOUR,
+            None => CALL,
         }
     }
 
@@ -507,6 +532,9 @@ impl Search {
                 if other || !meant || self.shunned.contains(&device) {
                     return Some(());
                 }
+                let Some(offer) = reaching(self.detour(), offer) else {
+                    return Some(());
+                };
                 if let Err(error) = self.connecting.set_remote(&offer).await {
                     tracing::warn!(%error, "an answer could not be used");
                     return Some(());
@@ -532,7 +560,12 @@ impl Search {
         self.welcome.as_ref().is_some_and(|welcome| {
             // What is carried slowly keeps its connection for longer.
             let slow = self.pinned || welcome.by_dht && !self.is_blind();
-            welcome.since.elapsed() > if slow { PATIENCE } else { WELCOMED }
+            let patience = match (self.detour(), slow) {
+                (Some(_), _) => WELCOMED_BY_DETOUR,
+                (None, true) => PATIENCE,
+                (None, false) => WELCOMED,
+            };
+            welcome.since.elapsed() > patience
         })
     }
 

@@ -7,6 +7,7 @@
 
 pub mod api;
 mod board;
+mod carrying;
 mod config;
 mod context;
 mod dht;

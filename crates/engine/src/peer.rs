@@ -35,6 +35,11 @@ const GREETING: Duration = Duration::from_secs(10);
 const GOODBYE: Duration = Duration::from_millis(800);
 /// Messages that may wait to be sent: minutes of them for whoever reads slowly.
 const MAX_QUEUED: usize = 4096;
+/// Datagrams among them that are carried for others.
+const MAX_CARRIED_AHEAD: usize = 128;
+/// Bytes that were queued for the control channel and not acknowledged, over which
+/// carried datagrams are lost: twice the window of one carried connection.
+const CARRIED_OUTSTANDING: u64 = 256 * 1024;
 /// Frames read ahead of the one being handled: 4 MB.
 const FRAMES_AHEAD: usize = 64;
 /// Calls for a QUIC lane that may wait; more are not heard.
@@ -71,6 +76,8 @@ enum Outgoing {
     Flushed(Message, oneshot::Sender<()>),
     Manifest(Arc<SignedManifest>),
     Hashes(u32, Arc<[PieceHash]>, oneshot::Sender<()>),
+    /// A datagram that may get lost.
+    Carried(Message),
     Goodbye(Farewell, oneshot::Sender<()>),
 }
 
@@ -86,12 +93,24 @@ pub(crate) struct Control {
 #[derive(Debug, Default)]
 struct Queued {
     count: AtomicUsize,
+    /// Datagrams among them.
+    carried: AtomicUsize,
     overflow: Notify,
 }
 
 impl Control {
     pub(crate) fn send(&self, message: Message) {
         self.enqueue(Outgoing::Message(message));
+    }
+
+    /// Queues a datagram that is carried. Where too many wait it is lost, so that
+    /// everything else that is said on the link stays prompt.
+    pub(crate) fn send_carried(&self, message: Message) {
+        if self.queued.carried.fetch_add(1, Ordering::Relaxed) < MAX_CARRIED_AHEAD {
+            self.enqueue(Outgoing::Carried(message));
+        } else {
+            self.queued.carried.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 
     pub(crate) fn send_manifest(&self, manifest: Arc<SignedManifest>) {
@@ -157,6 +176,7 @@ pub(crate) async fn greet(
     manner: Option<watch::Receiver<Manner>>,
 ) -> Result<Peer, GreetError> {
     let handle = link.handle.clone();
+    let manner = manner.filter(|_| link.route != Route::Carried);
     let other = match role {
         Role::Knocker => Role::Answerer,
         Role::Answerer => Role::Knocker,
@@ -381,6 +401,13 @@ async fn write(
                 // Whoever waited may be gone.
                 let _ = done.send(());
                 sent
+            }
+            Ok(Some(Outgoing::Carried(message))) => {
+                queued.carried.fetch_sub(1, Ordering::Relaxed);
+                if channel.outstanding().await > CARRIED_OUTSTANDING {
+                    continue;
+                }
+                send(&channel, &message).await
             }
             Ok(Some(Outgoing::Manifest(manifest))) => send_manifest(&channel, &manifest).await,
             Ok(Some(Outgoing::Hashes(entry, hashes, done))) => {

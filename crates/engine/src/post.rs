@@ -51,7 +51,11 @@ pub(crate) enum WayBack {
     /// knocker said it may be called.
     Paste { answer: oneshot::Sender<Vec<u8>> },
     /// Through the member that passed the knock on, to the one who knocked.
-    Forward { through: Control, to: DeviceId },
+    Forward {
+        through: Control,
+        bearer: DeviceId,
+        to: DeviceId,
+    },
     /// Into the DHT, where whoever knocked looks for it.
     Mailbox {
         answers: mpsc::Sender<Mail>,

@@ -130,6 +130,7 @@ fn first_line(text: &str) -> &str {
 fn route(name: &str) -> &str {
     match name {
         "sameNetwork" => "same network",
+        "carried" => "through a friend",
         other => other,
     }
 }

@@ -96,6 +96,9 @@ pub enum CandidateKind {
     ServerReflexive,
     /// An address on a TURN server.
     Relayed,
+    /// None at all: a member that both are linked with carries the datagrams
+    /// ([`crate::wire::Message::Carry`]). The address means nothing.
+    Carried,
 }
 
 /// One UDP ICE candidate.
@@ -121,6 +124,16 @@ pub struct Offer {
     pub fingerprint: [u8; 32],
     /// Where this side can be reached, at most [`MAX_CANDIDATES`].
     pub candidates: Vec<Candidate>,
+}
+
+impl Offer {
+    /// Whether the connection is to go through another member: then there is one
+    /// candidate, which says so.
+    pub fn is_carried(&self) -> bool {
+        self.candidates
+            .iter()
+            .any(|candidate| candidate.kind == CandidateKind::Carried)
+    }
 }
 
 /// An ICE credential: ice-chars only (letters, digits, `+`, `/`), so that it
@@ -485,7 +498,8 @@ fn read<T: for<'de> Deserialize<'de>>(
 fn check_offer(offer: &Offer) -> Result<(), KnockError> {
     let fits = offer.candidates.len() <= MAX_CANDIDATES
         && offer.password.as_str().len() >= 22
-        && offer.candidates.iter().all(|c| is_usable(&c.address));
+        && offer.candidates.iter().all(|c| is_usable(&c.address))
+        && (!offer.is_carried() || offer.candidates.len() == 1);
     if fits {
         Ok(())
     } else {

@@ -15,7 +15,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
 use crate::keys::DeviceId;
-use crate::knock::{DeviceName, MAX_DATAGRAM};
+use crate::knock::{DeviceName, MAX_DATAGRAM, SessionId};
 use crate::tree::{PIECE_LEN, PieceHash};
 
 /// Version of everything in this module; peers of another one part politely.
@@ -40,6 +40,8 @@ pub const FIELD_PART: usize = 48 * 1024;
 pub const MEMBERS_PER_MESSAGE: usize = 64;
 /// Most addresses told of one member.
 pub const MEMBER_ADDRESSES: usize = 3;
+/// Longest datagram that is carried for others, in bytes.
+pub const MAX_CARRIED: usize = 1500;
 /// File bytes in one frame. With its header a frame stays within the 64 KiB
 /// that every WebRTC stack takes as one message.
 pub const FRAME_DATA: usize = 63 * 1024;
@@ -287,6 +289,31 @@ pub enum Message {
         /// At most [`REQUESTS_PER_MESSAGE`].
         pieces: Vec<PieceRef>,
     },
+    /// Either: whether this side would carry datagrams between members that it is
+    /// linked with. Unless it says so, it would not.
+    Carries {
+        /// It would.
+        willing: bool,
+    },
+    /// Either: carry a datagram of a connection to another member. What is in it is
+    /// sealed between the two, and it may get lost.
+    Carry {
+        /// Whom it is for.
+        to: DeviceId,
+        /// Of the knock that the connection began with.
+        session: SessionId,
+        /// At most [`MAX_CARRIED`] bytes.
+        datagram: Vec<u8>,
+    },
+    /// Either: a datagram that another member asked to carry.
+    Carried {
+        /// Whom it is from.
+        from: DeviceId,
+        /// Of the knock that the connection began with.
+        session: SessionId,
+        /// At most [`MAX_CARRIED`] bytes.
+        datagram: Vec<u8>,
+    },
 }
 
 /// Which half of a side speaks a message.
@@ -421,6 +448,9 @@ impl Message {
             | Message::Forwarded { .. }
             | Message::Stopped { .. }
             | Message::Quic { .. }
+            | Message::Carries { .. }
+            | Message::Carry { .. }
+            | Message::Carried { .. }
             | Message::Bye { .. } => Half::Either,
         }
     }
@@ -454,6 +484,9 @@ impl Message {
             }
             Message::Forward { sealed, .. } | Message::Forwarded { sealed, .. } => {
                 sealed.len() <= MAX_DATAGRAM
+            }
+            Message::Carry { datagram, .. } | Message::Carried { datagram, .. } => {
+                datagram.len() <= MAX_CARRIED
             }
             _ => true,
         };

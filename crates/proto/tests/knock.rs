@@ -38,11 +38,20 @@ fn candidates() -> impl Strategy<Value = Candidate> {
 }
 
 fn offers() -> impl Strategy<Value = Offer> {
+    let carried = candidates().prop_map(|candidate| {
+        vec![Candidate {
+            kind: CandidateKind::Carried,
+            ..candidate
+        }]
+    });
     (
         "[A-Za-z0-9+/]{4,64}",
         "[A-Za-z0-9+/]{22,64}",
         any::<[u8; 32]>(),
-        prop::collection::vec(candidates(), 0..=MAX_CANDIDATES),
+        prop_oneof![
+            4 => prop::collection::vec(candidates(), 0..=MAX_CANDIDATES),
+            1 => carried,
+        ],
     )
         .prop_map(|(ufrag, password, fingerprint, candidates)| Offer {
             ufrag: IceToken::new(&ufrag).unwrap(),
@@ -375,6 +384,11 @@ fn a_hostile_peer_with_the_invite_keeps_to_the_bounds_all_the_same() {
         "[::ffff:224.0.0.1]:4000",
     ] {
         refused_both_ways(offer(&[usable, address.parse().unwrap()]), address);
+    }
+    for place in 0..2 {
+        let mut mixed = offer(&[usable; 2]);
+        mixed.candidates[place].kind = CandidateKind::Carried;
+        refused_both_ways(mixed, "carried and direct at once");
     }
     let mut short = offer(&[]);
     short.password = IceToken::new("only21characters12345").unwrap();

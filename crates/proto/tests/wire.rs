@@ -3,11 +3,11 @@
 
 use bytes::Bytes;
 use passalong_proto::keys::DeviceId;
-use passalong_proto::knock::{DeviceName, MAX_DATAGRAM};
+use passalong_proto::knock::{DeviceName, MAX_DATAGRAM, SessionId};
 use passalong_proto::tree::{PIECE_LEN, PieceHash};
 use passalong_proto::wire::{
     FIELD_PART, FRAME_DATA, FRAME_HEADER, Frame, HASHES_PER_MESSAGE, Half, MANIFEST_PART,
-    MAX_MESSAGE, MEMBER_ADDRESSES, MEMBERS_PER_MESSAGE, Member, Message, PieceRef,
+    MAX_CARRIED, MAX_MESSAGE, MEMBER_ADDRESSES, MEMBERS_PER_MESSAGE, Member, Message, PieceRef,
     REQUESTS_PER_MESSAGE, Signature, SourceProblem, WireError,
 };
 use proptest::prelude::*;
@@ -55,7 +55,7 @@ proptest! {
 
     #[test]
     fn arbitrary_bytes_never_panic_and_never_break_a_bound(
-        first in 0..34_u8,
+        first in 0..39_u8,
         mut bytes in prop::collection::vec(any::<u8>(), 0..400),
     ) {
         bytes.insert(0, first);
@@ -130,7 +130,19 @@ fn lists_may_be_as_long_as_their_bounds_and_no_longer() {
         from: DeviceId([7; 32]),
         sealed: vec![7; length],
     };
+    let carry = |length| Message::Carry {
+        to: DeviceId([7; 32]),
+        session: SessionId([7; 16]),
+        datagram: vec![7; length],
+    };
+    let carried = |length| Message::Carried {
+        from: DeviceId([7; 32]),
+        session: SessionId([7; 16]),
+        datagram: vec![7; length],
+    };
     for (fits, too_many) in [
+        (carry(MAX_CARRIED), carry(MAX_CARRIED + 1)),
+        (carried(MAX_CARRIED), carried(MAX_CARRIED + 1)),
         (part(MANIFEST_PART), part(MANIFEST_PART + 1)),
         (field(FIELD_PART), field(FIELD_PART + 1)),
         (holds(REQUESTS_PER_MESSAGE), holds(REQUESTS_PER_MESSAGE + 1)),

@@ -17,6 +17,11 @@ device: DeviceView,
  */
 route: Route | null, 
 /**
+ * Who helps them and this device through, while the route is
+ * [`Route::Carried`].
+ */
+through: DeviceView | null, 
+/**
  * What they are doing.
  */
 state: PersonState, 

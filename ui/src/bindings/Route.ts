@@ -3,4 +3,4 @@
 /**
  * How two devices reach each other.
  */
-export type Route = "sameNetwork" | "direct" | "relayed";
+export type Route = "sameNetwork" | "direct" | "relayed" | "carried";

@@ -57,4 +57,9 @@ passOn: boolean,
 /**
  * Give way to other traffic instead of being as fast as the path carries.
  */
-background: boolean, };
+background: boolean, 
+/**
+ * Help friends through: carry sealed datagrams between members of a share that
+ * this device takes part in and that find no way to each other.
+ */
+carry: boolean, };

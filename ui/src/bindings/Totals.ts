@@ -15,4 +15,8 @@ up: number,
 /**
  * Bytes a second coming in.
  */
-down: number, };
+down: number, 
+/**
+ * Bytes a second carried between others, which go out and come in besides.
+ */
+carried: number, };

@@ -6,6 +6,7 @@ import { factsOf, flowWords, held, inPicture, personSentence, pictureSentence, u
 const ben: PersonView = {
   device: { id: "1", name: "Ben" },
   route: "direct",
+  through: null,
   state: "receiving",
   bytes: 3e9,
   total: 4.2e9,
@@ -104,8 +105,15 @@ describe("the table", () => {
     ["gone", null, "Not online now"],
     ["connected", null, "None"],
     ["connected", "relayed", "Relayed"],
+    ["connected", "carried", "Through a friend"],
   ] as const)("says of somebody %s by %s how they are reached", (presence, route, said) => {
     expect(factsOf({ ...ben, presence, route }).route).toBe(said);
+  });
+
+  it("names the friend who helps through", () => {
+    const through = { id: "2", name: "Mia" };
+    expect(factsOf({ ...ben, route: "carried", through }).route).toBe("Through Mia");
+    expect(factsOf({ ...ben, route: "carried", through: { id: "2", name: "" } }).route).toBe("Through a friend");
   });
 
   it.each([

@@ -8,8 +8,9 @@ import { MOST } from "./circle";
 import { count, percent, rate, size, sizeOf, timeLeft } from "./format";
 import { good, plain, warn, type Said } from "./said";
 
-/** The badge for how somebody is reached, and what it means. */
-export function routeWords(route: Route): { badge: string; title: string } {
+/** The badge for how somebody is reached, and what it means. `friend` is who helps
+ * through, where that is known. */
+export function routeWords(route: Route, friend: string = ""): { badge: string; title: string } {
   switch (route) {
     case "sameNetwork":
       return { badge: "Same network", title: "Straight from computer to computer inside one network" };
@@ -17,6 +18,11 @@ export function routeWords(route: Route): { badge: string; title: string } {
       return { badge: "Direct", title: "Straight from computer to computer across the internet" };
     case "relayed":
       return { badge: "Relayed", title: "Through the TURN server in the settings, which sees only sealed data" };
+    case "carried":
+      return {
+        badge: `Through ${friend || "a friend"}`,
+        title: "No direct way was found. Somebody in this share passes on sealed data, which only the two of you can open",
+      };
   }
 }
 
@@ -108,7 +114,7 @@ export interface Facts {
 }
 
 export function factsOf(person: PersonView): Facts {
-  const reached = person.route ? routeWords(person.route).badge : "None";
+  const reached = person.route ? routeWords(person.route, person.through?.name).badge : "None";
   return {
     id: person.device.id,
     name: person.device.name,

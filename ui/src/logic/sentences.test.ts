@@ -25,6 +25,7 @@ function people(...states: PersonView["state"][]): PersonView[] {
   return states.map((state, at) => ({
     device: { id: `${at}`, name: names[at] ?? "Eve" },
     route: "direct",
+    through: null,
     state,
     bytes: state === "complete" ? 4.2e9 : 3e9,
     total: 4.2e9,

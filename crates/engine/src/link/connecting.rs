@@ -247,7 +247,10 @@ impl Connecting {
         let Some(peer_fingerprint) = self.peer_fingerprint else {
             return Err(LinkError::Closed);
         };
-        let route = route(&*self.connection).await;
+        let route = match self.lending.terms() {
+            Some(terms) => terms.route,
+            None => route(&*self.connection).await,
+        };
         Ok(Link {
             control: Channel {
                 channel: self.control,
@@ -329,9 +332,10 @@ impl Unconnected {
 async fn build(settings: &LinkSettings) -> Result<Unconnected, LinkError> {
     let (gathered, local) = watch::channel(Gathered::default());
     let (state_sender, state) = watch::channel(RTCPeerConnectionState::New);
-    let window = socket::sctp_window();
     let sockets = Sockets::default();
     let lending = Lending::of(&settings.lent)?;
+    let terms = lending.terms();
+    let window = terms.map_or_else(socket::sctp_window, |terms| terms.window);
     let interval = match settings.patience <= PROMPT {
         true => CHECK_INTERVAL,
         false => SLOW_CHECK_INTERVAL,
@@ -350,7 +354,9 @@ async fn build(settings: &LinkSettings) -> Result<Unconnected, LinkError> {
             Some(settings.patience),
             Some(Duration::from_secs(2)),
         );
-    if settings.same_machine {
+    if let Some(terms) = terms {
+        engine = engine.with_sctp_mtu(terms.packet);
+    } else if settings.same_machine {
         engine = engine.with_sctp_mtu(SAME_MACHINE_MTU);
     }
     let servers = settings

@@ -16,6 +16,8 @@ use passalong_proto::knock::Candidate;
 use tokio::io::Interest;
 use webrtc::runtime::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 
+use crate::api::Route;
+
 /// A wait for room.
 pub(crate) type Writable = Pin<Box<dyn Future<Output = io::Result<()>> + Send + Sync>>;
 
@@ -63,9 +65,25 @@ pub(crate) trait Lent: Medium {
     /// Where the other side reaches the connection through it, as known now.
     fn candidates(&self) -> Vec<Candidate>;
 
+    /// What is different about a connection over it, if it is no path of UDP.
+    fn terms(&self) -> Option<Terms> {
+        None
+    }
+
     /// What the checks of ICE that are meant for the connection begin their user name
     /// with.
     fn named(&self, ufrag: &str);
+}
+
+/// How a connection goes over what is no path of UDP. No QUIC is spoken there.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
+    /// What the connection is shown as.
+    pub(crate) route: Route,
+    /// Bytes that may be on their way, at most.
+    pub(crate) window: u32,
+    /// The longest packet of SCTP, in bytes.
+    pub(crate) packet: u32,
 }
 
 /// A UDP socket.

@@ -6,6 +6,7 @@
 //! travels on the channels, and who the peer is, is not decided here.
 
 mod addresses;
+mod carried;
 mod connecting;
 mod medium;
 mod port;
@@ -22,6 +23,7 @@ use webrtc::data_channel::{DataChannel, DataChannelEvent};
 use webrtc::peer_connection::PeerConnection;
 
 pub(crate) use self::addresses::{is_own, local_addresses};
+pub(crate) use self::carried::Carried;
 use self::connecting::Waking;
 pub(crate) use self::connecting::{Connecting, is_made, is_over};
 pub(crate) use self::medium::{Lent, Medium, Writable};
@@ -130,7 +132,7 @@ impl LinkHandle {
     }
 
     /// The way over which the peer is reached now: the socket, and the address that
-    /// ICE nominated. None while it is not known, and on relayed links.
+    /// ICE nominated. None while it is not known, on relayed links and on detours.
     pub(crate) async fn path(&self) -> Option<(Arc<SharedSocket>, SocketAddr)> {
         let remote = connecting::nominated(&*self.connection).await?;
         Some((self.sockets.path_to(remote)?, remote))

@@ -14,7 +14,7 @@ pub(super) struct Credentials {
 /// The candidate attribute of RFC 8839 §5.1, without the leading `a=`.
 pub(super) fn candidate_line(candidate: &Candidate, foundation: usize) -> String {
     let (kind, related) = match candidate.kind {
-        CandidateKind::Host => ("host", ""),
+        CandidateKind::Host | CandidateKind::Carried => ("host", ""),
         CandidateKind::ServerReflexive => ("srflx", " raddr 0.0.0.0 rport 0"),
         CandidateKind::Relayed => ("relay", " raddr 0.0.0.0 rport 0"),
     };

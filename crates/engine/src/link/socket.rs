@@ -19,7 +19,7 @@ use webrtc::runtime::{
 };
 
 use super::LinkError;
-use super::medium::{Lent, Medium, OwnSocket};
+use super::medium::{Lent, Medium, OwnSocket, Terms};
 use super::shared::SharedSocket;
 
 /// Bytes asked for in each direction; the kernel grants what its limits allow.
@@ -105,6 +105,11 @@ impl Lending {
         self.0.iter().map(|(_, lent)| lent)
     }
 
+    /// What is different about the connection because of one of them.
+    pub(super) fn terms(&self) -> Option<Terms> {
+        self.all().find_map(|lent| lent.terms())
+    }
+
     fn at(&self, address: SocketAddr) -> Option<&Arc<dyn Lent>> {
         let mut all = self.0.iter();
         all.find(|(a, _)| *a == address).map(|(_, lent)| lent)
@@ -142,7 +147,10 @@ impl Runtime for SharingRuntime {
             }
         };
         let socket = Arc::new(socket);
-        self.sockets.add(Arc::clone(&socket));
+        // What is no path of UDP is no path for QUIC.
+        if self.lending.terms().is_none() {
+            self.sockets.add(Arc::clone(&socket));
+        }
         Ok(socket)
     }
 

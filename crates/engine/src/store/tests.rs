@@ -35,6 +35,15 @@ fn share(seed: u8) -> StoredShare {
 }
 
 #[test]
+fn settings_of_an_earlier_version_are_read_and_carry_for_nobody() {
+    let mut old = serde_json::to_value(Settings::default()).unwrap();
+    old.as_object_mut().unwrap().remove("carry").unwrap();
+    let read: Settings = serde_json::from_value(old).unwrap();
+    assert_eq!(read, Settings::default());
+    assert!(!read.carry);
+}
+
+#[test]
 fn what_is_kept_is_there_after_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let (store, _) = Store::open(dir.path()).unwrap();

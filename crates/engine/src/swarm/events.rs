@@ -85,6 +85,7 @@ impl Swarm {
         let name = joined.name.clone();
         link.made = Some(Made {
             route: joined.route,
+            bearer: joined.bearer,
             role: joined.role,
             control: joined.control,
             peer_binding: joined.peer_binding,
@@ -97,7 +98,11 @@ impl Swarm {
         self.linked.insert(device, key);
         self.fetch.joined(key, now);
         self.membership.linked(device, name.clone(), now);
-        self.people.connected(device, &name, joined.route);
+        let through = joined.bearer.map(|bearer| DeviceView {
+            id: bearer.short(),
+            name: self.people.name(bearer).unwrap_or_default(),
+        });
+        self.people.connected(device, &name, joined.route, through);
         self.search = None;
         if let Some(maker) = &self.maker
             && let Some(control) = self.control_of(&device)
@@ -107,6 +112,11 @@ impl Swarm {
                 signature: maker.sign(&joined.binding).into(),
             });
         }
+        let straight = self.control_of(&device).filter(|_| joined.bearer.is_none());
+        if let (Some(control), willing @ true) = (&straight, self.told_willing) {
+            control.send(Message::Carries { willing });
+        }
+        self.carrying.linked(device, straight);
         self.introduce_list(key);
         self.happenings.push_back(Happening::Met(DeviceView {
             id: device.short(),
@@ -117,7 +127,8 @@ impl Swarm {
     /// Two links to one device: whether the new one, `key`, takes the place of
     /// the `other`. Both sides have to come to the same answer: of two that were
     /// called from both sides the call of the smaller device stays; of two from
-    /// one side the later, as that side knows the earlier to be lost.
+    /// one side the later, as that side knows the earlier to be lost. Before that one
+    /// which nobody carries.
     fn outlives(&mut self, other: PeerKey, key: PeerKey, joined: &Joined) -> bool {
         let Some(Link {
             made: Some(made), ..
@@ -125,10 +136,15 @@ impl Swarm {
         else {
             return true;
         };
+        let (carried, was_carried) = (joined.bearer.is_some(), made.bearer.is_some());
         let same_side = made.role == joined.role;
         let own_is_smaller = self.context.device() < joined.device;
         let from_smaller = own_is_smaller == (joined.role == Role::Knocker);
-        let stays = same_side || from_smaller;
+        let stays = match (carried, was_carried) {
+            (false, true) => true,
+            (true, false) => false,
+            _ => same_side || from_smaller,
+        };
         if stays {
             self.unlink(other);
             self.part(other, Farewell::Finished);
@@ -219,6 +235,12 @@ impl Swarm {
                     self.forwarded(key, from, &sealed);
                 }
             }
+            Message::Carries { willing } => {
+                self.carrying.says(&device, willing);
+                if !willing {
+                    self.end_carried_by(device);
+                }
+            }
             Message::Bye { reason } => self.farewell(key, reason),
             message => {
                 if let Message::Listed { one_person, .. } = message {
@@ -256,7 +278,9 @@ impl Swarm {
             return;
         };
         let Some(Link {
-            made: Some(made), ..
+            made: Some(made),
+            device: bearer,
+            ..
         }) = self.links.get(&key)
         else {
             return;
@@ -271,6 +295,7 @@ impl Swarm {
                 .all(|candidate| link::is_own(candidate.address.ip()));
         let back = WayBack::Forward {
             through: made.control.clone(),
+            bearer: *bearer,
             to: from,
         };
         self.happenings.push_back(Happening::Visit(Box::new(Visit {
@@ -351,15 +376,40 @@ impl Swarm {
             return;
         };
         let device = link.device;
-        let made = link.made.take().is_some();
+        let made = link.made.take();
         self.fetch.left(key);
-        if made && self.linked.get(&device) == Some(&key) {
+        if let Some(made) = made
+            && self.linked.get(&device) == Some(&key)
+        {
             self.linked.remove(&device);
             // A running search passes over who was linked when it began.
             self.search = None;
             let now = self.now();
             self.membership.unlinked(device, now);
             self.people.gone(device);
+            self.carrying.unlinked(&device);
+            if made.bearer.is_none() {
+                self.end_carried_by(device);
+            }
+        }
+    }
+
+    /// Ends the links that a member carried, who does so no longer.
+    fn end_carried_by(&mut self, bearer: DeviceId) {
+        let by = |link: &Link| {
+            link.made
+                .as_ref()
+                .is_some_and(|made| made.bearer == Some(bearer))
+        };
+        let ends: Vec<PeerKey> = self
+            .links
+            .iter()
+            .filter(|(_, link)| by(link))
+            .map(|(key, _)| *key)
+            .collect();
+        for key in ends {
+            self.part(key, Farewell::Closing);
+            self.unlink(key);
         }
     }
 

@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use passalong_proto::invite::InviteSecret;
-use passalong_proto::keys::Role;
+use passalong_proto::keys::{DeviceId, Role};
 use passalong_proto::knock::{Answer, MAX_CALL_BACK, Refusal, SessionId};
 use passalong_proto::wire::Message;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::member::{Change, Member};
+use crate::carrying::reaching;
 use crate::context::Context;
 use crate::dht::Mail;
 use crate::knocking::{Call, Knocking, Met};
@@ -18,6 +19,8 @@ use crate::link::{self, Connecting};
 use crate::peer::{Peer, greet};
 use crate::post::{Visit, WayBack};
 
+/// Members that are asked to carry one after the other, before a call counts as failed.
+const BEARERS: usize = 2;
 /// A connection that is not made after this long is given up.
 const CONNECT: Duration = Duration::from_secs(45);
 /// A connection whose knock came out of the DHT, where the answer has to be found.
@@ -44,19 +47,69 @@ pub(super) async fn receive(
     }
 }
 
-/// Calls a member that others told of.
-pub(super) async fn call(mut member: Member, secret: InviteSecret, call: Call) {
-    let mut knocking = Knocking::call(&member.context, secret, call);
-    let met = tokio::select! {
-        met = knocking.next() => met,
-        _ = member.stop.changed() => Met::Failed,
-    };
-    match met {
-        Met::Peer { peer, name, .. } => {
+/// Calls a member that others told of, at first straight, then through others who would
+/// carry: `via` are those who told.
+pub(super) async fn call(mut member: Member, secret: InviteSecret, call: Call, via: Vec<DeviceId>) {
+    match meet(&mut member, secret, call, &via).await {
+        Some(Met::Peer { peer, name, .. }) => {
             member.name = name;
             member.talk(*peer).await;
         }
-        Met::Failed | Met::Refused(_) => member.report(Change::Gone).await,
+        Some(Met::Failed | Met::Refused(_)) | None => member.report(Change::Gone).await,
+    }
+}
+
+async fn meet(
+    member: &mut Member,
+    secret: InviteSecret,
+    call: Call,
+    via: &[DeviceId],
+) -> Option<Met> {
+    let device = call.device;
+    let carrying = Arc::clone(&member.carrying);
+    // What did not lead there a moment ago costs whoever waits a quarter of a minute.
+    if !carrying.is_apart(&device) || carrying.bearers(via).is_empty() {
+        let met = knock(member, secret, call).await?;
+        let failed = matches!(met, Met::Failed);
+        carrying.set_apart(device, failed);
+        if !failed {
+            return Some(met);
+        }
+    }
+    for bearer in carrying.bearers(via).into_iter().take(BEARERS) {
+        // They may have been first.
+        if carrying.is_linked(&device) {
+            return None;
+        }
+        let session = SessionId(crate::random());
+        let detour = carrying.detour(bearer, device, session, Role::Knocker);
+        let Some(detour) = detour.map(Arc::new) else {
+            continue;
+        };
+        let call = Call {
+            device,
+            addresses: Vec::new(),
+            through: vec![detour.control().clone()],
+            detour: Some(Arc::clone(&detour)),
+        };
+        let met = knock(member, secret, call).await?;
+        let failed = matches!(met, Met::Failed);
+        carrying.tried(&bearer, !failed);
+        if !failed {
+            member.detour = Some(detour);
+            return Some(met);
+        }
+    }
+    carrying.set_apart(device, false);
+    Some(Met::Failed)
+}
+
+/// Knocks until something came of it; `None` if this is not to go on.
+async fn knock(member: &mut Member, secret: InviteSecret, call: Call) -> Option<Met> {
+    let mut knocking = Knocking::call(&member.context, secret, call);
+    tokio::select! {
+        met = knocking.next() => Some(met),
+        _ = member.stop.changed() => None,
     }
 }
 
@@ -79,7 +132,9 @@ async fn answer(visit: Visit, answer: Answer) {
         WayBack::Paste { answer } => {
             let _ = answer.send(bytes);
         }
-        WayBack::Forward { through, to } => through.send(Message::Forward { to, sealed: bytes }),
+        WayBack::Forward { through, to, .. } => {
+            through.send(Message::Forward { to, sealed: bytes })
+        }
         WayBack::Mailbox { answers, knock } => {
             // A lost answer is asked for by the next knock.
             let _ = answers.try_send(Mail {
@@ -110,11 +165,23 @@ impl Answering {
             WayBack::Mailbox { .. } => CONNECT_BY_DHT,
             WayBack::Datagram { .. } | WayBack::Forward { .. } => CONNECT,
         };
-        let settings = self
-            .context
-            .link_settings(first.same_machine, patience)
-            .await;
         let offer = first.knock.knock.offer.clone();
+        if let (true, WayBack::Forward { bearer, to, .. }) = (offer.is_carried(), &first.back) {
+            let carrying = &member.carrying;
+            let detour = carrying.detour(*bearer, *to, self.session, Role::Answerer);
+            member.detour = detour.map(Arc::new);
+            // Whoever knocks so has tried without.
+            carrying.set_apart(*to, true);
+        }
+        let detour = member.detour.clone();
+        let offer = reaching(detour.as_deref(), offer)?;
+        let settings = match &detour {
+            Some(detour) => detour.settings(patience),
+            None => {
+                let context = &self.context;
+                context.link_settings(first.same_machine, patience).await
+            }
+        };
         let mut connecting = match Connecting::answer(&settings, &offer).await {
             Ok(connecting) => connecting,
             Err(error) => {
@@ -137,6 +204,7 @@ impl Answering {
                 knock = knocks.recv() => {
                     let Some(knock) = knock else { break };
                     let offer = knock.knock.knock.offer.clone();
+                    let Some(offer) = reaching(detour.as_deref(), offer) else { continue };
                     if let Err(error) = connecting.set_remote(&offer).await {
                         tracing::warn!(%error, "a repeated knock does not fit the first");
                     }

@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 use super::Ready;
 use super::feed::{Fed, Line, Queue, feed};
 use crate::api::Route;
+use crate::carrying::{Carrying, Detour, Parcel};
 use crate::context::Context;
 use crate::lane::{self, Lost};
 use crate::peer::{Control, Inbound, Peer};
@@ -72,6 +73,8 @@ pub(super) struct Joined {
     pub(super) device: DeviceId,
     pub(super) name: DeviceName,
     pub(super) route: Route,
+    /// Who carries it.
+    pub(super) bearer: Option<DeviceId>,
     pub(super) role: Role,
     pub(super) control: Control,
     pub(super) binding: [u8; 32],
@@ -89,6 +92,9 @@ pub(super) struct Member {
     pub(super) sending: watch::Receiver<bool>,
     pub(super) stop: watch::Receiver<Option<Farewell>>,
     pub(super) reports: mpsc::Sender<Report>,
+    pub(super) carrying: Arc<Carrying>,
+    /// What the link goes on, if others carry it.
+    pub(super) detour: Option<Arc<Detour>>,
 }
 
 /// What serving one link needs to remember.
@@ -105,7 +111,9 @@ struct Serving {
     waits: bool,
     /// The last lane of the other side that broke; those before it broke, too.
     broken: u32,
-    /// What tells signed hashes as they become known.
+    /// Takes what they want carried, once they do.
+    parcels: Option<mpsc::Sender<Parcel>>,
+    /// What tells signed hashes as they become known, and carries.
     tellers: JoinSet<()>,
 }
 
@@ -127,6 +135,7 @@ impl Member {
             device: self.device,
             name: self.name.clone(),
             route: peer.route,
+            bearer: self.detour.as_ref().map(|detour| detour.bearer()),
             role: peer.role,
             control: peer.control.clone(),
             binding: peer.binding,
@@ -144,6 +153,7 @@ impl Member {
             sent: 0,
             waits: false,
             broken: lane::DATA_CHANNEL,
+            parcels: None,
             tellers: JoinSet::new(),
         };
         let mut feeders = JoinSet::new();
@@ -314,6 +324,29 @@ impl Member {
                         return Some(Farewell::Protocol);
                     }
                     Message::Alive => return None,
+                    Message::Carry {
+                        to,
+                        session,
+                        datagram,
+                    } => {
+                        self.carry(
+                            serving,
+                            Parcel {
+                                to,
+                                session,
+                                datagram,
+                            },
+                        );
+                        return None;
+                    }
+                    Message::Carried {
+                        from,
+                        session,
+                        datagram,
+                    } => {
+                        self.carrying.arrived(self.device, from, session, datagram);
+                        return None;
+                    }
                     Message::Bye { .. } => Some(Farewell::Finished),
                     _ => None,
                 };
@@ -338,6 +371,20 @@ impl Member {
                 Some(Farewell::Protocol)
             }
         }
+    }
+
+    /// Carries a datagram for the other side. It is lost if too many wait.
+    fn carry(&self, serving: &mut Serving, parcel: Parcel) {
+        if !self.carrying.is_willing() {
+            return;
+        }
+        let parcels = serving.parcels.get_or_insert_with(|| {
+            let (sender, parcels) = Carrying::parcels();
+            let carrying = Arc::clone(&self.carrying);
+            serving.tellers.spawn(carrying.carry(self.device, parcels));
+            sender
+        });
+        let _ = parcels.try_send(parcel);
     }
 
     async fn perform(

@@ -41,11 +41,12 @@ use self::offering::{Ledger, Ready};
 use self::people::People;
 use crate::api::{CarrierView, CopiesView, DeviceView, PersonView, Problem, Route, Safety};
 use crate::board::Rate;
+use crate::carrying::Carrying;
 use crate::context::Context;
 use crate::dht;
 use crate::knocking::{Knocking, Met};
 use crate::peer::Control;
-use crate::post::{VISIT_QUEUE, Visit};
+use crate::post::{VISIT_QUEUE, Visit, WayBack};
 use crate::source::Shelf;
 
 /// Links of one share, those being made counted.
@@ -100,6 +101,8 @@ struct Link {
 
 struct Made {
     route: Route,
+    /// Who carries it.
+    bearer: Option<DeviceId>,
     role: Role,
     control: Control,
     peer_binding: [u8; 32],
@@ -139,6 +142,9 @@ pub(crate) struct Swarm {
     report_sender: mpsc::Sender<Report>,
     reports: mpsc::Receiver<Report>,
     tasks: JoinSet<()>,
+    carrying: Arc<Carrying>,
+    /// Whether the others were told that datagrams are carried here.
+    told_willing: bool,
     happenings: VecDeque<Happening>,
     search: Option<Knocking>,
     search_after: Instant,
@@ -174,6 +180,7 @@ impl Swarm {
         let (visit_sender, visits) = mpsc::channel(VISIT_QUEUE);
         let (report_sender, reports) = mpsc::channel(REPORTS_AHEAD);
         let seed = u64::from_le_bytes(crate::random());
+        let carrying = Arc::new(Carrying::new(Arc::clone(&context)));
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         Swarm {
@@ -195,6 +202,8 @@ impl Swarm {
             report_sender,
             reports,
             tasks: JoinSet::new(),
+            carrying,
+            told_willing: false,
             happenings: VecDeque::new(),
             search: None,
             search_after: Instant::now(),
@@ -419,6 +428,9 @@ impl Swarm {
     pub(crate) fn welcome(&mut self, visit: Visit) {
         let session = visit.knock.knock.session;
         let device = visit.knock.knock.device;
+        if visit.knock.knock.offer.is_carried() && !matches!(visit.back, WayBack::Forward { .. }) {
+            return;
+        }
         if let Some(known) = self.sessions.get(&session) {
             // A task that is behind lets this one knock again; one that just
             // ended does not open its session again.
@@ -467,6 +479,8 @@ impl Swarm {
             sending: self.sending.subscribe(),
             stop: stopped,
             reports: self.report_sender.clone(),
+            carrying: Arc::clone(&self.carrying),
+            detour: None,
         }
     }
 

@@ -42,6 +42,7 @@ impl People {
                             name: String::new(),
                         },
                         route: None,
+                        through: None,
                         state: PersonState::Connecting,
                         bytes: 0,
                         total: 0,
@@ -92,10 +93,17 @@ impl People {
         });
     }
 
-    pub(super) fn connected(&mut self, device: DeviceId, name: &DeviceName, route: Route) {
+    pub(super) fn connected(
+        &mut self,
+        device: DeviceId,
+        name: &DeviceName,
+        route: Route,
+        through: Option<DeviceView>,
+    ) {
         self.change(device, |view| {
             view.device.name = name.as_str().to_owned();
             view.route = Some(route);
+            view.through = through;
             view.presence = Presence::Connected;
             view.state = PersonState::Choosing;
         });
@@ -211,6 +219,7 @@ fn leave(row: &mut Row) {
     view.rate = 0;
     view.from_rate = 0;
     view.route = None;
+    view.through = None;
     view.presence = Presence::Gone;
     row.sent.reset();
     if matches!(

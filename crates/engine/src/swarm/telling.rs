@@ -51,10 +51,11 @@ impl Swarm {
                         device,
                         addresses,
                         through,
+                        detour: None,
                     };
                     let member = self.member(device, DeviceName::new(""), None);
                     let secret = self.invite.secret;
-                    self.tasks.spawn(joining::call(member, secret, call));
+                    self.tasks.spawn(joining::call(member, secret, call, via));
                 }
             }
         }
@@ -73,6 +74,7 @@ impl Swarm {
         if self.ticks.is_multiple_of(TELL_EVERY) {
             self.tell_progress();
             self.tell_preparing();
+            self.tell_carrying();
             self.meet();
         }
         if self.ticks.is_multiple_of(COUNT_EVERY) {
@@ -112,6 +114,14 @@ impl Swarm {
                 made.told_complete = true;
                 made.control.send(Message::Complete);
             }
+        }
+    }
+
+    /// Tells the others whether datagrams are carried here, if that has changed.
+    fn tell_carrying(&mut self) {
+        let willing = self.carrying.is_willing();
+        if std::mem::replace(&mut self.told_willing, willing) != willing {
+            self.tell_everybody(&Message::Carries { willing }, None);
         }
     }
 

@@ -4,11 +4,11 @@
 #![allow(dead_code)]
 
 use passalong_proto::keys::DeviceId;
-use passalong_proto::knock::{DeviceName, MAX_DATAGRAM};
+use passalong_proto::knock::{DeviceName, MAX_DATAGRAM, SessionId};
 use passalong_proto::tree::PieceHash;
 use passalong_proto::wire::{
-    FIELD_PART, Farewell, HASHES_PER_MESSAGE, MANIFEST_PART, MEMBER_ADDRESSES, MEMBERS_PER_MESSAGE,
-    Member, Message, PieceRef, REQUESTS_PER_MESSAGE, SourceProblem,
+    FIELD_PART, Farewell, HASHES_PER_MESSAGE, MANIFEST_PART, MAX_CARRIED, MEMBER_ADDRESSES,
+    MEMBERS_PER_MESSAGE, Member, Message, PieceRef, REQUESTS_PER_MESSAGE, SourceProblem,
 };
 use proptest::prelude::*;
 
@@ -109,6 +109,13 @@ fn sealed() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
+fn datagram() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        8 => prop::collection::vec(any::<u8>(), 0..50),
+        1 => any::<u8>().prop_map(|byte| vec![byte; MAX_CARRIED]),
+    ]
+}
+
 /// What a sharer sends, sense or not.
 pub(crate) fn of_a_sharer() -> BoxedStrategy<Message> {
     let part = prop_oneof![
@@ -203,6 +210,13 @@ pub(crate) fn any_message() -> BoxedStrategy<Message> {
         }),
         1 => (any::<[u8; 32]>(), signature()).prop_map(|(public_key, signature)| {
             Message::Stopped { public_key, signature: signature.into() }
+        }),
+        1 => any::<bool>().prop_map(|willing| Message::Carries { willing }),
+        1 => (any::<[u8; 32]>(), any::<[u8; 16]>(), datagram()).prop_map(|(to, session, datagram)| {
+            Message::Carry { to: DeviceId(to), session: SessionId(session), datagram }
+        }),
+        1 => (any::<[u8; 32]>(), any::<[u8; 16]>(), datagram()).prop_map(|(from, session, datagram)| {
+            Message::Carried { from: DeviceId(from), session: SessionId(session), datagram }
         }),
     ]
     .boxed()
