@@ -26,6 +26,7 @@ mod peer;
 mod portmap;
 mod post;
 mod problem;
+mod pulse;
 mod share;
 mod sink;
 mod source;

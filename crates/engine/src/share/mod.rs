@@ -32,6 +32,7 @@ use crate::api::{
 use crate::context::Context;
 use crate::engine::unix_millis;
 use crate::post::Visit;
+use crate::pulse::Pulse;
 use crate::source::HashProgress;
 use crate::store::{StoredShare, keep_people};
 use crate::swarm::{Happening, Swarm};
@@ -139,8 +140,9 @@ impl Share {
         if self.is_open() {
             self.prepare();
         }
-        let mut tick = tokio::time::interval(TICK);
+        let mut pulse = Pulse::new(TICK);
         loop {
+            let quiet = self.preparing.is_none() && self.swarm.is_quiet();
             tokio::select! {
                 command = commands.recv() => match command {
                     Some(Command::Close(closed)) => {
@@ -154,7 +156,7 @@ impl Share {
                 },
                 happening = self.swarm.next() => self.happened(happening),
                 Some(outcome) = prepared.recv() => self.prepared(outcome),
-                _ = tick.tick() => self.tick(),
+                () = pulse.beat(quiet) => self.tick(),
             }
             self.publish();
         }

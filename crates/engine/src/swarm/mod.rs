@@ -33,7 +33,7 @@ use passalong_proto::signed_hashes::SignedHashes;
 use passalong_proto::wire::{Farewell, Message, PieceRef, Signature, SourceProblem};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, Interval};
+use tokio::time::Instant;
 
 pub(crate) use self::joining::callable;
 use self::member::{Member, Report};
@@ -47,6 +47,7 @@ use crate::dht;
 use crate::knocking::{Knocking, Met};
 use crate::peer::Control;
 use crate::post::{VISIT_QUEUE, Visit, WayBack};
+use crate::pulse::Pulse;
 use crate::source::Shelf;
 
 /// Links of one share, those being made counted.
@@ -169,7 +170,7 @@ pub(crate) struct Swarm {
     last_received: Instant,
     next_key: u64,
     ticks: u32,
-    tick: Interval,
+    pulse: Pulse,
     started: Instant,
 }
 
@@ -181,8 +182,6 @@ impl Swarm {
         let (report_sender, reports) = mpsc::channel(REPORTS_AHEAD);
         let seed = u64::from_le_bytes(crate::random());
         let carrying = Arc::new(Carrying::new(Arc::clone(&context)));
-        let mut tick = tokio::time::interval(TICK);
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         Swarm {
             fetch: Fetch::new(invite.secret, seed),
             membership: Membership::new(context.device(), seed),
@@ -226,7 +225,7 @@ impl Swarm {
             last_received: Instant::now(),
             next_key: 0,
             ticks: 0,
-            tick,
+            pulse: Pulse::new(TICK),
             started: Instant::now(),
         }
     }
@@ -238,14 +237,20 @@ impl Swarm {
             if let Some(happening) = self.happenings.pop_front() {
                 return happening;
             }
+            let quiet = self.is_quiet();
             tokio::select! {
                 Some(report) = self.reports.recv() => self.reported(report),
                 Some(visit) = self.visits.recv() => return Happening::Visit(Box::new(visit)),
                 met = next_met(&mut self.search) => self.met(met),
-                _ = self.tick.tick() => self.ticked(),
+                () = self.pulse.beat(quiet) => self.ticked(),
                 Some(_) = self.tasks.join_next(), if !self.tasks.is_empty() => {}
             }
         }
+    }
+
+    /// Whether nobody is linked, on their way here, or looked for.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.links.is_empty() && self.search.is_none() && !self.searching
     }
 
     fn now(&self) -> Duration {

@@ -71,13 +71,14 @@ impl Swarm {
         self.ticks = self.ticks.wrapping_add(1);
         self.look();
         self.tell_gained();
-        if self.ticks.is_multiple_of(TELL_EVERY) {
+        let is_slow = self.pulse.is_slow();
+        if is_slow || self.ticks.is_multiple_of(TELL_EVERY) {
             self.tell_progress();
             self.tell_preparing();
             self.tell_carrying();
             self.meet();
         }
-        if self.ticks.is_multiple_of(COUNT_EVERY) {
+        if is_slow || self.ticks.is_multiple_of(COUNT_EVERY) {
             self.count();
         }
         self.people_tick();

@@ -34,6 +34,7 @@ use crate::api::{
     Selection, TransferState, TransferView,
 };
 use crate::context::Context;
+use crate::pulse::Pulse;
 use crate::sink::{self, Done, Job};
 use crate::source::Shelf;
 use crate::store::{StoredDownload, came_from};
@@ -212,8 +213,9 @@ impl Transfer {
     }
 
     async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
-        let mut tick = tokio::time::interval(TICK);
+        let mut pulse = Pulse::new(TICK);
         loop {
+            let quiet = self.disk.is_none() && self.swarm.is_quiet();
             tokio::select! {
                 happening = self.swarm.next() => self.happened(happening),
                 done = next_done(&mut self.disk) => self.disk_did(done),
@@ -227,7 +229,7 @@ impl Transfer {
                     Some(command) => self.command(command).await,
                     None => return self.close().await,
                 },
-                _ = tick.tick() => self.ticked(),
+                () = pulse.beat(quiet) => self.ticked(),
             }
         }
     }
