@@ -30,7 +30,7 @@ const TRIP_AGE: Duration = Duration::from_secs(10);
 const START_GROWTH: f64 = 1.25;
 const START_PATIENCE: u32 = 3;
 /// What the window is of bandwidth times round trip, phase by phase.
-const GAINS: [f64; 8] = [1.5, 0.85, 1.25, 1.25, 1.25, 1.25, 1.25, 1.25];
+const GAINS: [f64; 8] = [1.5, 0.95, 1.25, 1.25, 1.25, 1.25, 1.25, 1.25];
 /// The phase of less: it ends as soon as no more than that is on its way.
 const LESS: usize = 1;
 /// Beyond that, what is delivered in this time: acknowledgements come in bunches.
