@@ -10,6 +10,7 @@ use passalong_netns::Failure;
 use crate::kernel;
 use crate::kinds::Kind;
 use crate::meeting::Carrier;
+use crate::pairs::Help;
 
 /// Lets passalong meet itself behind every kind of router. Needs root, ip
 /// (iproute2) and coturn; where they are missing it says so and ends well.
@@ -28,10 +29,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "CARRIER", value_enum, value_delimiter = ',')]
     pub(crate) carriers: Vec<Carrier>,
 
-    /// Set the relay for all pairs, or for none; otherwise those who need it meet
-    /// with it, too, and those whom nothing helps only with it
-    #[arg(long, value_name = "BOOL")]
-    pub(crate) relay: Option<bool>,
+    /// Who carries for all pairs; otherwise those who need it meet with each kind of
+    /// help, too, and those whom nothing helps only with a relay
+    #[arg(long, value_name = "WHO", value_enum)]
+    pub(crate) through: Option<Help>,
 
     /// Meetings at the same time
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=32))]

@@ -134,7 +134,7 @@ async fn look(
     let failed = |error| Failure::io("a folder could not be made", error);
     let folder = tempfile::tempdir().map_err(failed)?;
     let capture = folder.path().join("meeting.pcap");
-    let lab = Lab::build(story.pair, story.carrier, Some(&capture)).await?;
+    let lab = Lab::build(story.pair, story.carrier, false, Some(&capture)).await?;
     let mut meeting = Meeting::begin(&lab, setting, story.carrier, BYTES, "capture").await?;
     if meeting.met(limit).await?.is_none() {
         return Err(Failure::program("passalong get", "they did not meet"));
@@ -175,7 +175,7 @@ async fn plant(
         fs::write(folder.path().join(forms.to_string()), form).map_err(failed)?;
         forms += 1;
     }
-    let lab = Lab::build(pair, Carrier::Paste, Some(capture)).await?;
+    let lab = Lab::build(pair, Carrier::Paste, false, Some(capture)).await?;
     let mut command = lab.places[0].host.command(Path::new("bash"));
     let script = "for form in \"$1\"/*; do cat \"$form\" > /dev/udp/$2/$3; done";
     command.args(["-c", script, "bash"]).arg(folder.path());

@@ -1,4 +1,5 @@
-//! One laboratory: two hosts where a [`Pair`] says, an internet between them, and
+//! One laboratory: two hosts where a [`Pair`] says, perhaps a friend of theirs whom
+//! everybody reaches, an internet between them, and
 //! in it a server that answers STUN under two addresses and relays (TURN), and a
 //! DHT where that is the carrier.
 //!
@@ -38,7 +39,7 @@ const ALONE_IPV6: u8 = 128;
 /// How long the server may take to listen.
 const READY: Duration = Duration::from_secs(20);
 
-/// One of the two hosts.
+/// A host that somebody sits at.
 #[derive(Debug)]
 pub(crate) struct Place {
     pub(crate) host: Namespace,
@@ -59,6 +60,8 @@ pub(crate) struct Lab {
     _nodes: Option<Running>,
     wires: Wires,
     pub(crate) places: [Place; 2],
+    /// Whom both of them reach.
+    pub(crate) friend: Option<Place>,
     _others: Vec<Namespace>,
 }
 
@@ -73,11 +76,12 @@ struct Spot {
 }
 
 impl Lab {
-    /// Builds it for a meeting by `carrier`; what hosts send is captured if a path is
-    /// given.
+    /// Builds it for a meeting by `carrier`, with a friend if there is to be one; what
+    /// hosts send is captured if a path is given.
     pub(crate) async fn build(
         pair: Pair,
         carrier: Carrier,
+        friend: bool,
         capture: Option<&Path>,
     ) -> Result<Lab, Failure> {
         let mut internet = Internet::default();
@@ -85,31 +89,15 @@ impl Lab {
         let mut wires = Vec::new();
         let mut places = Vec::new();
         for (spot, (mark, index)) in spots.into_iter().zip([("a", 0), ("b", 1)]) {
-            let host = namespace(mark)?;
-            let (address, length) = spot.address;
-            let id = internet.add_host(spot.network, vec![address]);
-            let mut addresses = vec![(address.into(), length)];
-            if let Some(ipv6) = spot.ipv6 {
-                host.set_ipv6(true)?;
-                addresses.push((ipv6.into(), ALONE_IPV6));
-                internet.give_ipv6(id, ipv6, Firewall::new(LIFETIME));
-            }
-            let (router, wire) = match spot.home {
-                Some(home) => {
-                    let router = namespace("r")?;
-                    let installed = KernelRouter::install(&host, router, home, index, address);
-                    let (router, wire) = installed.await?;
-                    (Some(router), wire)
-                }
-                None => (None, Wire::plug(&host, &addresses)?),
-            };
-            places.push(Place {
-                host,
-                router,
-                id,
-                device: wire.name().to_owned(),
-                routers: spot.routers,
-            });
+            let (place, wire) = settle(&mut internet, spot, mark, index).await?;
+            places.push(place);
+            wires.push(wire);
+        }
+        let mut friends = Vec::new();
+        if friend {
+            let open = spot(&mut internet, Kind::Open, 2);
+            let (place, wire) = settle(&mut internet, open, "f", 2).await?;
+            friends.push(place);
             wires.push(wire);
         }
         let mut others = Vec::new();
@@ -139,6 +127,7 @@ impl Lab {
             _nodes: nodes,
             wires,
             places,
+            friend: friends.pop(),
             _others: others,
         })
     }
@@ -196,6 +185,41 @@ fn namespace(mark: &str) -> Result<Namespace, Failure> {
 fn seed() -> u64 {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     u64::from(NUMBER.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Makes the host that `mark` stands for at a spot, and what leads out of it.
+async fn settle(
+    internet: &mut Internet,
+    spot: Spot,
+    mark: &str,
+    index: u8,
+) -> Result<(Place, Wire), Failure> {
+    let host = namespace(mark)?;
+    let (address, length) = spot.address;
+    let id = internet.add_host(spot.network, vec![address]);
+    let mut addresses = vec![(address.into(), length)];
+    if let Some(ipv6) = spot.ipv6 {
+        host.set_ipv6(true)?;
+        addresses.push((ipv6.into(), ALONE_IPV6));
+        internet.give_ipv6(id, ipv6, Firewall::new(LIFETIME));
+    }
+    let (router, wire) = match spot.home {
+        Some(home) => {
+            let router = namespace("r")?;
+            let installed = KernelRouter::install(&host, router, home, index, address);
+            let (router, wire) = installed.await?;
+            (Some(router), wire)
+        }
+        None => (None, Wire::plug(&host, &addresses)?),
+    };
+    let place = Place {
+        host,
+        router,
+        id,
+        device: wire.name().to_owned(),
+        routers: spot.routers,
+    };
+    Ok((place, wire))
 }
 
 /// Makes the routers of `pair`; tells where its hosts are.

@@ -15,6 +15,8 @@ use crate::passalong::{Event, Setting, Side, Talking};
 
 /// The file that is handed over.
 pub(crate) const FILE: &str = "holiday-pictures.bin";
+/// What a friend who helps has of it.
+const NOTE: &str = "note.txt";
 /// How long the one who shares may take to have an invite, and either one to ask its
 /// router.
 pub(crate) const READY: Duration = Duration::from_secs(30);
@@ -73,6 +75,7 @@ pub(crate) struct Met {
 #[derive(Debug)]
 pub(crate) struct Meeting {
     _share: Talking,
+    _friend: Option<Talking>,
     pub(crate) get: Talking,
     pub(crate) invite: Invite,
     source: PathBuf,
@@ -111,7 +114,13 @@ impl Meeting {
         }
         let to = fetcher.folder.join("arrived");
         let by_hand = carrier == Carrier::Paste;
-        let mut share = sharer.share(&source, by_hand)?;
+        let mut offered = vec![source.clone()];
+        if lab.friend.is_some() {
+            let note = folder.path().join(NOTE);
+            fs::write(&note, NOTE).map_err(failed)?;
+            offered.push(note);
+        }
+        let mut share = sharer.share(&offered, by_hand)?;
         let link = within(READY, "an invite", share.first(link)).await?;
         within(READY, "the list", share.first(listed)).await?;
         let mut invite =
@@ -129,6 +138,22 @@ impl Meeting {
             Carrier::Link | Carrier::LinkAndDht => invite.link(),
             Carrier::Paste | Carrier::Dht => invite.code(),
         };
+        let friend = match &lab.friend {
+            Some(place) => {
+                let friend = Side {
+                    setting,
+                    dht,
+                    place,
+                    folder: folder.path().join("friend"),
+                    log: format!("{log}-friend"),
+                };
+                fs::create_dir(&friend.folder).map_err(failed)?;
+                let mut friend = friend.befriend(&shown, &folder.path().join("note"), NOTE)?;
+                within(READY, "the friend's part", friend.first(complete)).await?;
+                Some(friend)
+            }
+            None => None,
+        };
         let mut get = fetcher.get(&shown, &to, by_hand)?;
         if by_hand {
             let reply = within(READY, "a reply code", get.first(reply)).await?;
@@ -138,6 +163,7 @@ impl Meeting {
         }
         Ok(Meeting {
             _share: share,
+            _friend: friend,
             get,
             invite,
             source,
@@ -205,6 +231,10 @@ fn link(event: Event) -> Option<String> {
 
 fn listed(event: Event) -> Option<()> {
     matches!(event, Event::Manifest {}).then_some(())
+}
+
+fn complete(event: Event) -> Option<()> {
+    matches!(event, Event::Complete {}).then_some(())
 }
 
 fn reply(event: Event) -> Option<String> {

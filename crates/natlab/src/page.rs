@@ -39,7 +39,7 @@ fn replaced(page: &str, mark: &str, text: &str) -> Result<String, Failure> {
 
 /// Which pairs met.
 pub(crate) fn pairs(results: &[pairs::Result]) -> String {
-    let mut table = "| who shares, who fetches | carrier | relay | expected | came of it | connected | all there |\n\
+    let mut table = "| who shares, who fetches | carrier | help | expected | came of it | connected | all there |\n\
                      | --- | --- | --- | --- | --- | ---: | ---: |\n"
         .to_owned();
     for result in results {
@@ -64,13 +64,13 @@ pub(crate) fn pairs(results: &[pairs::Result]) -> String {
             }
             (None, None) => ("not met".to_owned(), String::new(), String::new()),
         };
-        let relay = if cell.relay { "set" } else { "" };
         // Writing to a string cannot fail.
         let _ = writeln!(
             table,
-            "| {} | {} | {relay} | {expected} | {came} | {connected} | {whole} |",
+            "| {} | {} | {} | {expected} | {came} | {connected} | {whole} |",
             cell.pair.words(),
             cell.carrier.words(),
+            cell.help.words(),
         );
     }
     table

@@ -20,13 +20,36 @@ use crate::passalong::Setting;
 /// Bytes of the file that is handed over.
 const BYTES: usize = 3_000_000;
 
+/// Who carries for two who find no way to each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Help {
+    /// nobody
+    None,
+    /// a relay (TURN), which both have set
+    Relay,
+    /// a friend in the share whom both reach, who lacks what is fetched
+    Friend,
+}
+
+impl Help {
+    /// What it is called in tables.
+    pub(crate) fn words(self) -> &'static str {
+        match self {
+            Help::None => "",
+            Help::Relay => "relay",
+            Help::Friend => "friend",
+        }
+    }
+}
+
 /// A pair, and how it is to meet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Cell {
     pub(crate) pair: Pair,
     pub(crate) carrier: Carrier,
-    /// Whether both have the relay set.
-    pub(crate) relay: bool,
+    /// Who carries for them where they find no way.
+    pub(crate) help: Help,
 }
 
 /// What came of it.
@@ -40,21 +63,30 @@ pub(crate) struct Result {
 }
 
 impl Result {
-    /// Whether it is as it has to be: who can meet has met. Who meets against all
-    /// expectation is welcome.
+    /// Whether it is as it has to be: who can meet has met, and through the friend where
+    /// that is the only way. Who meets against all expectation is welcome.
     pub(crate) fn is_good(&self) -> bool {
-        self.met.is_some() || !self.cell.must_meet() && self.failure.is_none()
+        let Cell { pair, help, .. } = self.cell;
+        let needs_friend = help == Help::Friend && !pair.can_meet(false);
+        match &self.met {
+            Some(met) => !needs_friend || met.route == "carried",
+            None => !self.cell.must_meet() && self.failure.is_none(),
+        }
     }
 }
 
 impl Cell {
     pub(crate) fn must_meet(self) -> bool {
-        self.pair.can_meet(self.relay)
+        self.pair.can_meet(self.help != Help::None)
     }
 
     fn words(self) -> String {
-        let relay = if self.relay { ", with a relay" } else { "" };
-        format!("{}, {}{relay}", self.pair.words(), self.carrier.words())
+        let help = match self.help {
+            Help::None => "",
+            Help::Relay => ", with a relay",
+            Help::Friend => ", with a friend",
+        };
+        format!("{}, {}{help}", self.pair.words(), self.carrier.words())
     }
 
     /// A name for files.
@@ -88,18 +120,21 @@ fn cells(args: &Args, part: Part) -> Vec<Cell> {
             };
             let asked = args.carriers.is_empty() || args.carriers.contains(&carrier);
             if possible && asked {
-                let relays: &[bool] = match (args.relay, pair.can_meet(false)) {
-                    (Some(relay), _) => &[relay],
-                    // With a relay those are asked again that need it, and with it alone
-                    // those whom nothing helps.
-                    (None, true) => &[false],
-                    (None, false) if pair.can_meet(true) => &[false, true],
-                    (None, false) => &[true],
+                // With help those are asked again that need it, and with it alone those
+                // whom nothing helps. Through a friend knocks travel by themselves.
+                let helps: &[Help] = match (args.through, pair.can_meet(false)) {
+                    (Some(help), _) => &[help],
+                    (None, true) => &[Help::None],
+                    (None, false) if !pair.can_meet(true) => &[Help::Relay],
+                    (None, false) if carrier == Carrier::Dht => {
+                        &[Help::None, Help::Relay, Help::Friend]
+                    }
+                    (None, false) => &[Help::None, Help::Relay],
                 };
-                cells.extend(relays.iter().map(|relay| Cell {
+                cells.extend(helps.iter().map(|help| Cell {
                     pair,
                     carrier,
-                    relay: *relay,
+                    help: *help,
                 }));
             }
         }
@@ -117,7 +152,7 @@ pub(crate) async fn run(args: &Args, part: Part) -> std::result::Result<Vec<Resu
         let together = Arc::clone(&together);
         let setting = Setting {
             program: program.clone(),
-            relay: cell.relay,
+            relay: cell.help == Help::Relay,
             lan: false,
             logs: args.logs.clone(),
         };
@@ -168,7 +203,8 @@ async fn meet(
     let log = cell.file();
     let logs = setting.logs.as_deref();
     let capture = logs.map(|logs: &Path| logs.join(format!("{log}.pcap")));
-    let mut lab = Lab::build(cell.pair, cell.carrier, capture.as_deref()).await?;
+    let friend = cell.help == Help::Friend;
+    let mut lab = Lab::build(cell.pair, cell.carrier, friend, capture.as_deref()).await?;
     let mut meeting = Meeting::begin(&lab, setting, cell.carrier, BYTES, &log).await?;
     let met = meeting.met(limit).await?;
     // What a router answers tells nothing where nobody asks it.

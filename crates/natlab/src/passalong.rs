@@ -70,11 +70,11 @@ pub(crate) struct Side<'a> {
 }
 
 impl Side<'_> {
-    /// Offers `path`, taking reply codes if `by_hand`.
-    pub(crate) fn share(&self, path: &Path, by_hand: bool) -> Result<Talking, Failure> {
+    /// Offers `paths`, taking reply codes if `by_hand`.
+    pub(crate) fn share(&self, paths: &[PathBuf], by_hand: bool) -> Result<Talking, Failure> {
         let mut command = self.command();
         command.arg("share").args(by_hand.then_some("--by-hand"));
-        command.arg(path);
+        command.args(paths);
         Talking::start("passalong share", command)
     }
 
@@ -84,6 +84,15 @@ impl Side<'_> {
         command.arg("get").args(by_hand.then_some("--by-hand"));
         command.args(["--patience", PATIENCE]);
         command.arg("--to").arg(to).arg(invite);
+        Talking::start("passalong get", command)
+    }
+
+    /// Fetches what is called `only` of `invite` into `to`, goes on passing it on, and
+    /// helps others through.
+    pub(crate) fn befriend(&self, invite: &str, to: &Path, only: &str) -> Result<Talking, Failure> {
+        let mut command = self.command();
+        command.args(["--carry", "get", "--stay", "--patience", PATIENCE]);
+        command.args(["--only", only, "--to"]).arg(to).arg(invite);
         Talking::start("passalong get", command)
     }
 

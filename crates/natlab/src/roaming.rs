@@ -163,7 +163,7 @@ async fn tell(
     limit: Duration,
 ) -> std::result::Result<Duration, Failure> {
     let log = story.file();
-    let lab = Lab::build(story.pair, story.carrier, None).await?;
+    let lab = Lab::build(story.pair, story.carrier, false, None).await?;
     let mut meeting = Meeting::begin(&lab, setting, story.carrier, BYTES, &log).await?;
     let going = going_on(&mut meeting, &lab, story);
     let ended = tokio::time::timeout(limit + story.away(), going).await;
