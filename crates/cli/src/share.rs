@@ -125,7 +125,8 @@ fn nothing_kept() -> Problem {
 /// A share as it was last told.
 #[derive(Default)]
 struct Watched {
-    invited: bool,
+    /// The link as it was last told.
+    link: Option<String>,
     listed: bool,
     hashing: Option<(Instant, u64)>,
     skipped: Vec<SkippedView>,
@@ -147,10 +148,15 @@ impl Watched {
         if self.over.is_some() {
             return None;
         }
-        if !self.invited {
-            self.invited = true;
+        if self.link.as_ref() != Some(&share.link) {
+            let before = self.link.replace(share.link.clone());
             let (code, link) = (&share.code, &share.link);
-            output.tell(Event::Invite { code, link }, || invite(&share));
+            output.tell(Event::Invite { code, link }, || match before {
+                None => invite(&share),
+                Some(_) => {
+                    format!("\nOther addresses lead here now; the link with them:\n\n{link}\n")
+                }
+            });
         }
         if let ShareState::Preparing {
             done_bytes,

@@ -74,7 +74,7 @@ pub(crate) struct Met {
 /// Two sides with a share between them, both running.
 #[derive(Debug)]
 pub(crate) struct Meeting {
-    _share: Talking,
+    pub(crate) share: Talking,
     _friend: Option<Talking>,
     pub(crate) get: Talking,
     pub(crate) invite: Invite,
@@ -121,19 +121,31 @@ impl Meeting {
             offered.push(note);
         }
         let mut share = sharer.share(&offered, by_hand)?;
-        let link = within(READY, "an invite", share.first(link)).await?;
-        within(READY, "the list", share.first(listed)).await?;
-        let mut invite =
+        let mut link = within(READY, "an invite", share.first(link)).await?;
+        // It is told at once, and again when the router has opened a port.
+        let router = lab.places[0].router.as_ref();
+        let opened = match router.filter(|_| carrier == Carrier::Link) {
+            Some(router) => Some(within(READY, "an open port", router.opened()).await?),
+            None => None,
+        };
+        let leads_in = |link: &str| match (opened, Invite::parse(link)) {
+            (Some(opened), Ok(invite)) => invite.addresses.contains(&opened.into()),
+            (opened, _) => opened.is_none(),
+        };
+        let mut is_listed = false;
+        let ready = async {
+            while !(is_listed && leads_in(&link)) {
+                match share.event().await?.1 {
+                    Event::Invite { link: newer } => link = newer,
+                    Event::Manifest {} => is_listed = true,
+                    _ => {}
+                }
+            }
+            Ok(())
+        };
+        within(READY, "the list, and a link with its open port", ready).await?;
+        let invite =
             Invite::parse(&link).map_err(|_| Failure::Broken("the link of an invite is one"))?;
-        // The command tells its link at once; what the router opens later is in
-        // those that are copied in the window.
-        if carrier == Carrier::Link
-            && let Some(router) = &lab.places[0].router
-        {
-            let opened = within(READY, "an open port", router.opened()).await?;
-            let addresses = [opened.into()].into_iter().chain(invite.addresses);
-            invite = Invite::new(invite.secret, addresses);
-        }
         let shown = match carrier {
             Carrier::Link | Carrier::LinkAndDht => invite.link(),
             Carrier::Paste | Carrier::Dht => invite.code(),
@@ -162,7 +174,7 @@ impl Meeting {
             get.tell(&answer).await?;
         }
         Ok(Meeting {
-            _share: share,
+            share,
             _friend: friend,
             get,
             invite,
@@ -227,10 +239,6 @@ fn link(event: Event) -> Option<String> {
         Event::Invite { link } => Some(link),
         _ => None,
     }
-}
-
-fn listed(event: Event) -> Option<()> {
-    matches!(event, Event::Manifest {}).then_some(())
 }
 
 fn complete(event: Event) -> Option<()> {

@@ -149,6 +149,16 @@ impl Talking {
         self.running.begun()
     }
 
+    /// Lets it run no more, until it is thawed.
+    pub(crate) fn freeze(&self) {
+        self.running.freeze();
+    }
+
+    /// Lets it run on.
+    pub(crate) fn thaw(&self) {
+        self.running.thaw();
+    }
+
     /// Types a line.
     pub(crate) async fn tell(&mut self, line: &str) -> Result<(), Failure> {
         self.running.tell(line).await

@@ -16,8 +16,8 @@ use crate::passalong::{Event, Setting};
 const BYTES: usize = 400_000_000;
 /// The part of it that is there when something happens, in hundredths.
 const PART: u64 = 10;
-/// How long somebody is away who sleeps: longer than a link outlives silence.
-const SLEEP: Duration = Duration::from_secs(20);
+/// How long somebody is away: longer than a link outlives silence.
+const AWAY: Duration = Duration::from_secs(20);
 
 /// The two sides, as places in a laboratory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,7 +35,9 @@ pub(crate) enum Change {
     Moves,
     /// Somebody's router starts anew and has another address afterwards.
     RouterRestarts,
-    /// Somebody is not there for a while.
+    /// Somebody's network is gone for a while.
+    Vanishes,
+    /// Somebody's computer sleeps for a while: no network, and nothing runs.
     Sleeps,
 }
 
@@ -65,10 +67,17 @@ pub(crate) fn stories() -> Vec<Story> {
     let mut stories = vec![
         by_link(Who::Fetcher, Change::Moves),
         by_link(Who::Fetcher, Change::RouterRestarts),
+        by_link(Who::Fetcher, Change::Vanishes),
+        by_link(Who::Sharer, Change::Vanishes),
         by_link(Who::Fetcher, Change::Sleeps),
         by_link(Who::Sharer, Change::Sleeps),
     ];
-    for change in [Change::Moves, Change::RouterRestarts, Change::Sleeps] {
+    for change in [
+        Change::Moves,
+        Change::RouterRestarts,
+        Change::Vanishes,
+        Change::Sleeps,
+    ] {
         stories.extend([Who::Fetcher, Who::Sharer].map(|who| homes(who, change)));
     }
     stories
@@ -103,7 +112,8 @@ impl Story {
             Change::RouterRestarts => {
                 format!("the router of {who} restarts with another address")
             }
-            Change::Sleeps => format!("{who} is gone for {} s", SLEEP.as_secs()),
+            Change::Vanishes => format!("{who} is gone for {} s", AWAY.as_secs()),
+            Change::Sleeps => format!("the computer of {who} sleeps for {} s", AWAY.as_secs()),
         }
     }
 
@@ -119,7 +129,7 @@ impl Story {
     /// How long nobody could have sent anything.
     fn away(self) -> Duration {
         match self.change {
-            Change::Sleeps => SLEEP,
+            Change::Vanishes | Change::Sleeps => AWAY,
             Change::Moves | Change::RouterRestarts => Duration::ZERO,
         }
     }
@@ -193,7 +203,7 @@ async fn going_on(
         .await?;
     let mut last = Instant::now();
     let mut silence = Duration::ZERO;
-    happen(lab, story).await?;
+    happen(meeting, lab, story).await?;
     loop {
         let (at, event) = meeting.get.event().await?;
         let bytes = match event {
@@ -212,10 +222,10 @@ async fn going_on(
     }
 }
 
-async fn happen(lab: &Lab, story: Story) -> std::result::Result<(), Failure> {
-    let place = match story.who {
-        Who::Sharer => 0,
-        Who::Fetcher => 1,
+async fn happen(meeting: &Meeting, lab: &Lab, story: Story) -> std::result::Result<(), Failure> {
+    let (place, program) = match story.who {
+        Who::Sharer => (0, &meeting.share),
+        Who::Fetcher => (1, &meeting.get),
     };
     match story.change {
         Change::Moves => lab.move_away(place),
@@ -223,9 +233,16 @@ async fn happen(lab: &Lab, story: Story) -> std::result::Result<(), Failure> {
             lab.restart_router(place);
             Ok(())
         }
-        Change::Sleeps => {
+        Change::Vanishes | Change::Sleeps => {
+            let sleeps = story.change == Change::Sleeps;
             lab.set_online(place, false);
-            tokio::time::sleep(SLEEP).await;
+            if sleeps {
+                program.freeze();
+            }
+            tokio::time::sleep(AWAY).await;
+            if sleeps {
+                program.thaw();
+            }
             lab.set_online(place, true);
             Ok(())
         }
