@@ -179,6 +179,21 @@ impl Context {
         self.post.addresses(outside(&self.open_port))
     }
 
+    /// Waits until the router has answered whether it opens the port, or `limit` passed.
+    pub(crate) async fn port_asked(&self, limit: Duration) {
+        let answered = {
+            let open = self
+                .open_port
+                .read()
+                .unwrap_or_else(PoisonError::into_inner);
+            open.as_ref().map(OpenPort::answered)
+        };
+        if let Some(mut answered) = answered {
+            // What is not known by then is left out.
+            let _ = tokio::time::timeout(limit, answered.wait_for(|answered| *answered)).await;
+        }
+    }
+
     /// A place at the device's port for a connection that may need one: the port may be
     /// open to those whom sockets of its own do not hear. Relays need none of that.
     fn seat(&self, servers: &[IceServer]) -> Option<Arc<dyn Lent>> {

@@ -321,7 +321,10 @@ impl Search {
                     return;
                 }
                 Some(request) = codes.recv() => {
-                    self.connecting.gathered(GATHER_FOR_PASTE).await;
+                    tokio::join!(
+                        self.connecting.gathered(GATHER_FOR_PASTE),
+                        self.context.port_asked(GATHER_FOR_PASTE)
+                    );
                     if let Some(code) = self.code() {
                         // Whoever asked may have looked away.
                         let _ = request.send(code);

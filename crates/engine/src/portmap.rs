@@ -18,6 +18,8 @@ use tokio::task::JoinHandle;
 
 /// When a gateway is taken for silent.
 const PATIENCE: Duration = Duration::from_secs(4);
+/// How long a gateway may take to open a port before nobody waits for it.
+const OPENING: Duration = Duration::from_secs(2);
 /// How long a gateway may take to close a port.
 const CLOSING: Duration = Duration::from_secs(2);
 
@@ -27,6 +29,8 @@ pub(crate) struct OpenPort {
     client: Client,
     outside: watch::Receiver<Option<SocketAddrV4>>,
     asking: JoinHandle<()>,
+    /// Whether the gateway has had its time to answer.
+    answered: watch::Receiver<bool>,
     again: Arc<Notify>,
 }
 
@@ -38,9 +42,11 @@ impl OpenPort {
         let port = NonZeroU16::new(port).filter(|_| may_have_gateway(bind))?;
         let client = Client::new(Config::default());
         let again = Arc::new(Notify::new());
+        let (answer, answered) = watch::channel(false);
         Some(OpenPort {
             outside: client.watch_external_address(),
-            asking: tokio::spawn(keep_open(client.clone(), port, Arc::clone(&again))),
+            asking: tokio::spawn(keep_open(client.clone(), port, Arc::clone(&again), answer)),
+            answered,
             again,
             client,
         })
@@ -49,6 +55,11 @@ impl OpenPort {
     /// Asks again: the network is another one.
     pub(crate) fn again(&self) {
         self.again.notify_one();
+    }
+
+    /// Turns true once the gateway has opened the port, or has had its time to.
+    pub(crate) fn answered(&self) -> watch::Receiver<bool> {
+        self.answered.clone()
     }
 
     /// Where the gateway says that the port is reached from outside.
@@ -78,12 +89,24 @@ impl Drop for OpenPort {
 
 /// Asks for a port now and whenever it is to be asked again. What the gateway speaks is
 /// found out first: not knowing it, the library tries UPnP alone.
-async fn keep_open(client: Client, port: NonZeroU16, again: Arc<Notify>) {
+async fn keep_open(
+    client: Client,
+    port: NonZeroU16,
+    again: Arc<Notify>,
+    answer: watch::Sender<bool>,
+) {
+    let mut outside = client.watch_external_address();
     loop {
         // What it has not said by then it does not speak.
-        let _ = tokio::time::timeout(PATIENCE, client.probe()).await;
+        let found = judged(async { client.probe().await.ok() }).await;
         client.update_local_port(port);
         client.procure_mapping();
+        if let Gateway::Offers(_) = found {
+            let opened = outside.wait_for(Option::is_some);
+            // It may yet open it later.
+            let _ = tokio::time::timeout(OPENING, opened).await;
+        }
+        answer.send_replace(true);
         again.notified().await;
     }
 }

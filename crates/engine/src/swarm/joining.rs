@@ -195,7 +195,12 @@ impl Answering {
             WayBack::Mailbox { .. } => 1000,
             WayBack::Datagram { .. } | WayBack::Forward { .. } => 150,
         });
-        connecting.gathered(gather).await;
+        let port = async {
+            if let WayBack::Paste { .. } = first.back {
+                self.context.port_asked(gather).await;
+            }
+        };
+        tokio::join!(connecting.gathered(gather), port);
         self.reply(first, &connecting).await;
         let mut state = connecting.progress();
         let deadline = Instant::now() + patience;
