@@ -47,8 +47,8 @@ const WELCOMED: Duration = Duration::from_secs(15);
 const FRESH: Duration = Duration::from_secs(180);
 /// The same while a reply code of it is in somebody's hands.
 const FRESH_BY_PASTE: Duration = Duration::from_secs(1800);
-/// The same while no server has said how this computer is seen from outside: the network
-/// may be there again. It doubles each time, up to [`FRESH`].
+/// The same while neither a server nor the router has said how this computer is seen from
+/// outside: the network may be there again. It doubles each time, up to [`FRESH`].
 const FRESH_BLIND: Duration = Duration::from_secs(5);
 /// Time to gather candidates before the first knock, where there are servers.
 const GATHER: Duration = Duration::from_millis(150);
@@ -582,8 +582,8 @@ impl Search {
         self.call.is_none() && self.welcome.is_none() && self.since.elapsed() > fresh
     }
 
-    /// Whether no server has said how this computer is seen from outside, which cannot be
-    /// known from its own addresses.
+    /// Whether neither a server nor the router has said how this computer is seen from
+    /// outside, which cannot be known from its own addresses.
     fn is_blind(&self) -> bool {
         let tells_nothing = |candidate: &Candidate| match candidate.address.ip() {
             _ if candidate.kind != CandidateKind::Host => false,

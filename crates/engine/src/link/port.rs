@@ -88,7 +88,7 @@ impl Port {
         Ok((port, Reading(reading)))
     }
 
-    /// How many knocks and answers may wait to be taken.
+    /// Where knocks and answers wait to be taken.
     pub(crate) fn letters() -> (mpsc::Sender<Letter>, mpsc::Receiver<Letter>) {
         mpsc::channel(MAX_LETTERS)
     }
