@@ -434,13 +434,13 @@ impl RawLink {
         self.send_bulk(&Frame::encode(piece, offset, data)).await;
     }
 
-    /// The next control message but for signs of life and offers of QUIC, which this
-    /// peer does not speak; `None` when the other side is gone.
+    /// The next control message but for signs of life and offers of lanes that this
+    /// peer does not have; `None` when the other side is gone.
     pub async fn receive(&self) -> Option<Message> {
         loop {
             let bytes = next(&self.0.connection.control).await?;
             match Message::decode(&bytes).expect("an honest message") {
-                Message::Alive | Message::Quic { .. } => {}
+                Message::Alive | Message::Quic { .. } | Message::Parallel { .. } => {}
                 message => return Some(message),
             }
         }

@@ -11,7 +11,8 @@ use passalong_proto::knock::{Answer, KNOCK_BYTE, KNOCK_VERSION, MAX_DATAGRAM};
 use passalong_proto::manifest::Manifest;
 use passalong_proto::tree::PieceHash;
 use passalong_proto::wire::{
-    MAX_OUTSTANDING, Message, PieceRef, REQUESTS_PER_MESSAGE, SourceProblem,
+    FIRST_PARALLEL, MAX_OUTSTANDING, MAX_PARALLEL, Message, PieceRef, REQUESTS_PER_MESSAGE,
+    SourceProblem,
 };
 use passalong_tests::raw::{RawLink, RawPeer, dead_offer};
 use passalong_tests::{Person, bytes, is_done, tree};
@@ -345,6 +346,39 @@ async fn whoever_asks_and_never_reads_costs_little_and_holds_up_nobody() {
         share.people[0].state == PersonState::Lost
     });
     link.alive_while(lost).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_beside_a_link_that_lead_nowhere_hold_up_nobody() {
+    let ana = Person::new("Ana").await;
+    let share = ana.share(&[ana.write("a.bin", &bytes(1, 3 << 20))]).await;
+    let link = visit_and_ask(&share, 1).await;
+    let set = |lane, count| Message::Parallel {
+        lane,
+        halves: vec![dead_offer(); count],
+    };
+    for lane in [0, 1, FIRST_PARALLEL - 1] {
+        link.send(&set(lane, MAX_PARALLEL)).await;
+    }
+    for lane in FIRST_PARALLEL..FIRST_PARALLEL + 100 {
+        link.send(&set(lane, MAX_PARALLEL)).await;
+        // Nobody asked for this.
+        let halves = vec![dead_offer(); MAX_PARALLEL];
+        link.send(&Message::ParallelAnswer { lane, halves }).await;
+    }
+    let answered = link
+        .heard("an answer", |message| match message {
+            Message::ParallelAnswer { lane, halves } => Some((*lane, halves.len())),
+            _ => None,
+        })
+        .await;
+    assert_eq!(answered, (FIRST_PARALLEL, MAX_PARALLEL));
+    link.send(&request(0, [0])).await;
+    let frame = link.receive_frame().await.expect("a frame");
+    assert_eq!((frame.piece.piece, frame.offset), (0, 0));
+    link.send(&set(u32::MAX, MAX_PARALLEL + 1)).await;
+    is_shown_out(&ana, &share, &link, "too many connections").await;
+    is_well(&share).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -19,6 +19,7 @@ use crate::lane::Manner;
 use crate::limits::Limits;
 use crate::link::{self, IceServer, Lent, LinkSettings};
 use crate::network::Network;
+use crate::peer::Ways;
 use crate::portmap::{self, OpenPort};
 use crate::post::Post;
 use crate::store::Store;
@@ -233,9 +234,12 @@ impl Context {
         self.dht.subscribe()
     }
 
-    /// How QUIC lanes are to send, unless there are to be none.
-    pub(crate) fn manner(&self) -> Option<watch::Receiver<Manner>> {
-        self.config.quic.then(|| self.manner.subscribe())
+    /// How pieces may be sent on links.
+    pub(crate) fn ways(&self) -> Ways {
+        Ways {
+            quic: self.config.quic,
+            manner: self.manner.subscribe(),
+        }
     }
 
     /// Whether datagrams are carried for others now.

@@ -652,7 +652,7 @@ impl Search {
                     &context.key,
                     device,
                     &invite.secret,
-                    context.manner(),
+                    context.ways(),
                 );
                 match greeted.await {
                     Ok(peer) => Met::Peer {

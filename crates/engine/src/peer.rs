@@ -22,7 +22,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use crate::api::Route;
-use crate::lane::{self, Call, Keeping, Lost, Manner};
+use crate::lane::{self, Call, DataLane, Inlet, Keeping, Lost, Manner, Parallel, Set, SetCall};
 use crate::link::{Channel, Link, LinkHandle};
 
 /// A peer that says nothing for this long is gone.
@@ -42,7 +42,7 @@ const MAX_CARRIED_AHEAD: usize = 128;
 const CARRIED_OUTSTANDING: u64 = 256 * 1024;
 /// Frames read ahead of the one being handled: 4 MB.
 const FRAMES_AHEAD: usize = 64;
-/// Calls for a QUIC lane that may wait; more are not heard.
+/// Calls for lanes of one kind that may wait; more are not heard.
 const CALLS: usize = 4;
 
 /// Why a link did not become a peer.
@@ -165,18 +165,24 @@ pub(crate) struct Peer {
     tasks: JoinSet<()>,
 }
 
-/// Proves who we are and checks who they are. `manner` is how a QUIC lane is to send;
-/// without it there is none.
+/// How pieces may be sent on a link, besides its data channel.
+#[derive(Clone)]
+pub(crate) struct Ways {
+    /// Whether there is to be a QUIC lane.
+    pub(crate) quic: bool,
+    pub(crate) manner: watch::Receiver<Manner>,
+}
+
+/// Proves who we are and checks who they are.
 pub(crate) async fn greet(
     link: Link,
     role: Role,
     key: &DeviceKey,
     device: DeviceId,
     secret: &InviteSecret,
-    manner: Option<watch::Receiver<Manner>>,
+    ways: Ways,
 ) -> Result<Peer, GreetError> {
     let handle = link.handle.clone();
-    let manner = manner.filter(|_| link.route != Route::Carried);
     let other = match role {
         Role::Knocker => Role::Answerer,
         Role::Answerer => Role::Knocker,
@@ -188,7 +194,7 @@ pub(crate) async fn greet(
         .await
         .unwrap_or(Err(GreetError::Gone))
     {
-        Ok(()) => Ok(Peer::start(link, role, binding, peer_binding, manner)),
+        Ok(()) => Ok(Peer::start(link, role, binding, peer_binding, ways)),
         Err(error) => {
             handle.close().await;
             Err(error)
@@ -244,13 +250,14 @@ impl Peer {
         role: Role,
         binding: [u8; 32],
         peer_binding: [u8; 32],
-        manner: Option<watch::Receiver<Manner>>,
+        ways: Ways,
     ) -> Peer {
         let Link {
             control,
             bulk,
             route,
             handle,
+            beside,
             ..
         } = link;
         let (sender, inbound) = mpsc::channel(FRAMES_AHEAD);
@@ -258,9 +265,12 @@ impl Peer {
         let queued = Arc::<Queued>::default();
         let heard = Arc::new(Mutex::new(Instant::now()));
         let (called, calls) = mpsc::channel(CALLS);
+        let (set_called, set_calls) = mpsc::channel(CALLS);
         let (lane, quic) = watch::channel(None);
+        let (strands, widths) = watch::channel(Vec::new());
         let (losing, lost) = mpsc::unbounded_channel();
-        let lanes = lane::Sender::new(bulk.clone(), quic);
+        let data = Arc::new(DataLane::new(bulk.clone()));
+        let lanes = lane::Sender::new(Arc::clone(&data), widths, quic.clone());
         let own = Control {
             queue,
             queued: Arc::clone(&queued),
@@ -270,12 +280,33 @@ impl Peer {
             control.clone(),
             sender.clone(),
             Arc::clone(&heard),
-            move |bytes| parse_message(bytes, &called),
+            move |bytes| parse_message(bytes, &called, &set_called),
         ));
         tasks.spawn(read(bulk, sender.clone(), Arc::clone(&heard), parse_frame));
         tasks.spawn(write(control, outgoing, Arc::clone(&queued)));
         tasks.spawn(watch(Arc::clone(&heard), queued, handle.clone()));
-        if let Some(manner) = manner {
+        let Ways {
+            quic: has_quic,
+            manner,
+        } = ways;
+        if let Some(settings) = beside {
+            let parallel = Parallel {
+                settings,
+                control: own.clone(),
+                data,
+                quic,
+                expects_quic: has_quic && route != Route::Relayed,
+                manner: manner.clone(),
+                strands,
+                lost: losing.clone(),
+                inlet: Inlet {
+                    inbound: sender.downgrade(),
+                    heard: Arc::clone(&heard),
+                },
+            };
+            tasks.spawn(parallel.keep(set_calls));
+        }
+        if has_quic && route != Route::Carried {
             let keeping = Keeping {
                 handle: handle.clone(),
                 role,
@@ -328,12 +359,24 @@ impl Peer {
     }
 }
 
-/// What is for whoever keeps the QUIC lane goes there.
-fn parse_message(bytes: Bytes, called: &mpsc::Sender<Call>) -> Option<Inbound> {
+/// What is for whoever keeps the QUIC lane or the connections beside the link goes
+/// there. Whoever calls faster than anybody can answer is not heard.
+fn parse_message(
+    bytes: Bytes,
+    called: &mpsc::Sender<Call>,
+    set_called: &mpsc::Sender<SetCall>,
+) -> Option<Inbound> {
     match Message::decode(&bytes) {
         Ok(Message::Quic { lane, certificate }) => {
-            // Whoever calls faster than anybody can answer is not heard.
             let _ = called.try_send(Call { lane, certificate });
+            None
+        }
+        Ok(Message::Parallel { lane, halves }) => {
+            let _ = set_called.try_send(SetCall::Offered(Set { lane, halves }));
+            None
+        }
+        Ok(Message::ParallelAnswer { lane, halves }) => {
+            let _ = set_called.try_send(SetCall::Answered(Set { lane, halves }));
             None
         }
         Ok(message) => Some(Inbound::Message(message)),

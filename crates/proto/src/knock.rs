@@ -134,6 +134,15 @@ impl Offer {
             .iter()
             .any(|candidate| candidate.kind == CandidateKind::Carried)
     }
+
+    /// Whether it keeps to the bounds of its parts, and leads to nothing but addresses
+    /// that datagrams can be sent to.
+    pub(crate) fn is_sound(&self) -> bool {
+        self.candidates.len() <= MAX_CANDIDATES
+            && self.password.as_str().len() >= 22
+            && self.candidates.iter().all(|c| is_usable(&c.address))
+            && (!self.is_carried() || self.candidates.len() == 1)
+    }
 }
 
 /// An ICE credential: ice-chars only (letters, digits, `+`, `/`), so that it
@@ -496,14 +505,9 @@ fn read<T: for<'de> Deserialize<'de>>(
 }
 
 fn check_offer(offer: &Offer) -> Result<(), KnockError> {
-    let fits = offer.candidates.len() <= MAX_CANDIDATES
-        && offer.password.as_str().len() >= 22
-        && offer.candidates.iter().all(|c| is_usable(&c.address))
-        && (!offer.is_carried() || offer.candidates.len() == 1);
-    if fits {
-        Ok(())
-    } else {
-        Err(KnockError::Content)
+    match offer.is_sound() {
+        true => Ok(()),
+        false => Err(KnockError::Content),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Which lane of a link pieces go out on: the data channel, which is always there,
-//! or QUIC wherever it came up. Decided by what each of them delivered lately.
+//! or QUIC wherever it came up. Decided by what each of them delivered lately. And how
+//! much may wait on a data channel, and when one is too little.
 //!
 //! Pieces go to QUIC as soon as it is there. From time to time the other lane is
 //! given a short trial, and takes over if it delivers clearly more. One lane carries
@@ -8,6 +9,8 @@
 //! something to send.
 
 use std::time::Duration;
+
+use crate::wire::FIRST_PARALLEL;
 
 /// A way for pieces to flow inside a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,5 +91,116 @@ impl Lanes {
             self.prefers_data = !self.prefers_data;
         }
         self.trial = !self.trial;
+    }
+}
+
+/// Bytes a second from which on it is the computer that is waited for, or a path that
+/// one channel fills.
+const FAST: f64 = 12_500_000.0;
+
+/// Whether a data channel that carries the pieces holds them up: SCTP takes each lost
+/// packet for a full path (RFC 9260 §7.2), so that where packets get lost by chance a
+/// channel carries a small part of what the path would.
+#[derive(Clone, Debug)]
+pub struct Backlog {
+    long_enough: Duration,
+    waited: Span,
+}
+
+impl Backlog {
+    /// For a channel that pieces may have to wait for as long as this.
+    pub fn new(long_enough: Duration) -> Backlog {
+        Backlog {
+            long_enough,
+            waited: Span::default(),
+        }
+    }
+
+    /// For so long the channel carried the pieces, and delivered so many bytes. Says
+    /// whether it is too little, given that something waited for it all the time.
+    pub fn look(&mut self, is_waited_for: bool, bytes: u64, took: Duration) -> bool {
+        if !is_waited_for {
+            self.waited = Span::default();
+            return false;
+        }
+        self.waited.bytes += bytes;
+        self.waited.took += took;
+        if self.waited.took < self.long_enough {
+            return false;
+        }
+        std::mem::take(&mut self.waited).rate() < FAST
+    }
+}
+
+/// Least bytes that may wait on a data channel.
+const LEAST_AHEAD: u64 = 64 * 1024;
+/// How long what waits there may take to get away.
+const AHEAD: Duration = Duration::from_secs(1);
+/// Over which time the rate is taken.
+const WINDOW: Duration = Duration::from_millis(250);
+/// How many such times the best one counts of.
+const WINDOWS: usize = 4;
+
+/// How much may be handed over to a data channel before it is delivered. What waits
+/// there holds up control messages, which share the association with it, so that it is
+/// about what gets away in a second: several round trips' worth, and never what limits
+/// the rate.
+#[derive(Clone, Debug, Default)]
+pub struct Ahead {
+    /// When the span began, and what was delivered by then.
+    since: Option<(Duration, u64)>,
+    /// Bytes a second, the latest first.
+    rates: [f64; WINDOWS],
+}
+
+impl Ahead {
+    /// Bytes that may wait now.
+    pub fn limit(&self) -> u64 {
+        let best = self.rates.iter().copied().fold(0.0, f64::max);
+        ((best * AHEAD.as_secs_f64()) as u64).max(LEAST_AHEAD)
+    }
+
+    /// So much was delivered by `now`, of all that was ever handed over.
+    pub fn delivered(&mut self, total: u64, now: Duration) {
+        let Some((at, before)) = self.since else {
+            self.since = Some((now, total));
+            return;
+        };
+        let took = now.saturating_sub(at);
+        let bytes = total.saturating_sub(before);
+        // A channel that got all of it away at once need not wait for the window.
+        if took >= WINDOW || (bytes >= self.limit() && !took.is_zero()) {
+            self.rates.rotate_right(1);
+            self.rates[0] = bytes as f64 / took.as_secs_f64();
+            self.since = Some((now, total));
+        }
+    }
+}
+
+/// Which lanes of the other side broke. What still comes on them was told to be lost.
+#[derive(Clone, Debug, Default)]
+pub struct Broken {
+    /// The last QUIC lane that broke; those before it broke, too.
+    quic: u32,
+    /// The same of sets of parallel connections.
+    parallel: u32,
+}
+
+impl Broken {
+    /// A lane was told to be lost.
+    pub fn lost(&mut self, lane: u32) {
+        let last = match lane < FIRST_PARALLEL {
+            true => &mut self.quic,
+            false => &mut self.parallel,
+        };
+        *last = lane.max(*last);
+    }
+
+    /// Whether a lane broke. The bulk channel of the link itself, 0, never does.
+    pub fn contains(&self, lane: u32) -> bool {
+        match lane < FIRST_PARALLEL {
+            true => (1..=self.quic).contains(&lane),
+            false => lane <= self.parallel,
+        }
     }
 }

@@ -4,8 +4,8 @@
 //!
 //! Control messages are postcard, one to a data-channel message, on channel
 //! [`CONTROL_CHANNEL`]. File bytes travel on lanes: as self-describing frames on
-//! [`BULK_CHANNEL`], or as pieces with a [`PieceHeader`] each on streams of a QUIC
-//! connection. Both channels are ordered and reliable, pre-negotiated
+//! [`BULK_CHANNEL`], of this connection or of others that were made beside it, or as
+//! pieces with a [`PieceHeader`] each on streams of a QUIC connection. Both channels are ordered and reliable, pre-negotiated
 //! (RFC 8832 is not used). Decoding bounds everything before it allocates; what
 //! a message means is the business of [`crate::serve`] and [`crate::fetch`].
 
@@ -15,7 +15,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
 use crate::keys::DeviceId;
-use crate::knock::{DeviceName, MAX_DATAGRAM, SessionId};
+use crate::knock::{DeviceName, MAX_DATAGRAM, Offer, SessionId};
 use crate::tree::{PIECE_LEN, PieceHash};
 
 /// Version of everything in this module; peers of another one part politely.
@@ -42,6 +42,11 @@ pub const MEMBERS_PER_MESSAGE: usize = 64;
 pub const MEMBER_ADDRESSES: usize = 3;
 /// Longest datagram that is carried for others, in bytes.
 pub const MAX_CARRIED: usize = 1500;
+/// The number of the first set of parallel connections of a link: those of QUIC lanes
+/// are below it.
+pub const FIRST_PARALLEL: u32 = 1 << 31;
+/// Most connections in one such set.
+pub const MAX_PARALLEL: usize = 7;
 /// File bytes in one frame. With its header a frame stays within the 64 KiB
 /// that every WebRTC stack takes as one message.
 pub const FRAME_DATA: usize = 63 * 1024;
@@ -281,13 +286,31 @@ pub enum Message {
         /// BLAKE3 of the certificate (DER) that this side will show.
         certificate: [u8; 32],
     },
-    /// Serving: a QUIC lane broke. Nothing comes on it any more, and of these
-    /// pieces, which went out on it, those that did not come whole count as dropped.
+    /// Serving: a lane other than the bulk channel broke. Nothing comes on it any more,
+    /// and of these pieces, which went out on it, those that did not come whole count as
+    /// dropped.
     LaneLost {
         /// Its number.
         lane: u32,
         /// At most [`REQUESTS_PER_MESSAGE`].
         pieces: Vec<PieceRef>,
+    },
+    /// Either: further WebRTC connections, to be made beside this one, on whose bulk
+    /// channels this side sends pieces. These are its halves.
+    Parallel {
+        /// Counts the sets of such connections that this side offers on this link, from
+        /// [`FIRST_PARALLEL`].
+        lane: u32,
+        /// At most [`MAX_PARALLEL`].
+        halves: Vec<Offer>,
+    },
+    /// Either: the other halves, in the same order. Where both channels of a connection
+    /// have opened here, [`Message::Alive`] is said on its control channel.
+    ParallelAnswer {
+        /// Of the set that is answered.
+        lane: u32,
+        /// At most [`MAX_PARALLEL`].
+        halves: Vec<Offer>,
     },
     /// Either: whether this side would carry datagrams between members that it is
     /// linked with. Unless it says so, it would not.
@@ -448,6 +471,8 @@ impl Message {
             | Message::Forwarded { .. }
             | Message::Stopped { .. }
             | Message::Quic { .. }
+            | Message::Parallel { .. }
+            | Message::ParallelAnswer { .. }
             | Message::Carries { .. }
             | Message::Carry { .. }
             | Message::Carried { .. }
@@ -487,6 +512,9 @@ impl Message {
             }
             Message::Carry { datagram, .. } | Message::Carried { datagram, .. } => {
                 datagram.len() <= MAX_CARRIED
+            }
+            Message::Parallel { halves, .. } | Message::ParallelAnswer { halves, .. } => {
+                halves.len() <= MAX_PARALLEL && halves.iter().all(Offer::is_sound)
             }
             _ => true,
         };

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use passalong_proto::lanes::{LaneKind, Lanes};
+use passalong_proto::lanes::{Ahead, Backlog, Broken, LaneKind, Lanes};
+use passalong_proto::wire::FIRST_PARALLEL;
 use proptest::prelude::*;
 
 const TENTH: Duration = Duration::from_millis(100);
@@ -49,6 +50,91 @@ fn a_data_channel_that_delivers_more_takes_over_and_gives_back() {
     run(&mut lanes, 400, 1_000_000, 9_000_000);
     let on_quic = run(&mut lanes, 1000, 1_000_000, 9_000_000);
     assert!(on_quic >= 960, "{on_quic} of 1000 on the fast lane");
+}
+
+fn backlog() -> Backlog {
+    Backlog::new(Duration::from_secs(1))
+}
+
+/// Looks at a channel of so many bytes a second until it is too little; says after how
+/// many tenths of a second, of a hundred.
+fn too_little(
+    backlog: &mut Backlog,
+    rate: u64,
+    is_waited_for: impl Fn(u32) -> bool,
+) -> Option<u32> {
+    (1..=100).find(|tenth| backlog.look(is_waited_for(*tenth), rate / 10, TENTH))
+}
+
+#[test]
+fn a_slow_channel_is_too_little_once_something_waited_for_it_for_a_second() {
+    let slow = 1_000_000;
+    assert_eq!(too_little(&mut backlog(), slow, |_| true), Some(10));
+    let rested = too_little(&mut backlog(), slow, |tenth| tenth != 7);
+    assert_eq!(rested, Some(17));
+    let seldom = too_little(&mut backlog(), slow, |tenth| tenth % 10 != 0);
+    assert_eq!(seldom, None);
+}
+
+#[test]
+fn a_fast_channel_is_never_too_little() {
+    assert_eq!(too_little(&mut backlog(), 50_000_000, |_| true), None);
+}
+
+/// Lets a channel of so many bytes a second, with a round trip before anything is known
+/// to be there, be filled up to its limit for a while; says how much was delivered, and
+/// the most that waited over the last half of the time.
+fn filled(rate: u64, trip: Duration, time: Duration) -> (u64, u64) {
+    let step = Duration::from_millis(5);
+    let in_a_step = rate / 200;
+    let mut ahead = Ahead::default();
+    let (mut sent, mut arrived, mut most) = (0, 0, 0);
+    let mut known = std::collections::VecDeque::from(vec![0; trip.div_duration_f64(step) as usize]);
+    let mut now = Duration::ZERO;
+    while now < time {
+        let delivered = known.pop_front().unwrap_or(arrived);
+        ahead.delivered(delivered, now);
+        sent = sent.max(delivered + ahead.limit());
+        arrived = sent.min(arrived + in_a_step);
+        known.push_back(arrived);
+        now += step;
+        if now > time / 2 {
+            most = most.max(sent - arrived);
+        }
+    }
+    (arrived, most)
+}
+
+#[test]
+fn what_waits_on_a_data_channel_gets_away_within_about_a_second() {
+    for rate in [100_000, 1_000_000, 20_000_000] {
+        for trip in [0, 50, 300] {
+            let time = Duration::from_secs(20);
+            let (arrived, most) = filled(rate, Duration::from_millis(trip), time);
+            assert!(arrived >= rate * 19, "{arrived} at {rate} and {trip} ms");
+            assert!(most <= rate * 11 / 10, "{most} at {rate} and {trip} ms");
+        }
+    }
+}
+
+#[test]
+fn a_lane_that_broke_takes_those_before_it_along_and_none_of_the_other_kind() {
+    let mut broken = Broken::default();
+    let channel = 0;
+    let quic = [1, 2, 3];
+    let parallel = quic.map(|number| FIRST_PARALLEL + number);
+    assert!(!broken.contains(FIRST_PARALLEL));
+    broken.lost(quic[1]);
+    assert_eq!(quic.map(|lane| broken.contains(lane)), [true, true, false]);
+    assert_eq!(parallel.map(|lane| broken.contains(lane)), [false; 3]);
+    broken.lost(quic[0]);
+    broken.lost(parallel[1]);
+    assert_eq!(quic.map(|lane| broken.contains(lane)), [true, true, false]);
+    assert_eq!(
+        parallel.map(|lane| broken.contains(lane)),
+        [true, true, false]
+    );
+    assert!(!broken.contains(channel));
 }
 
 proptest! {

@@ -3,12 +3,14 @@
 
 use bytes::Bytes;
 use passalong_proto::keys::DeviceId;
-use passalong_proto::knock::{DeviceName, MAX_DATAGRAM, SessionId};
+use passalong_proto::knock::{
+    Candidate, CandidateKind, DeviceName, IceToken, MAX_CANDIDATES, MAX_DATAGRAM, Offer, SessionId,
+};
 use passalong_proto::tree::{PIECE_LEN, PieceHash};
 use passalong_proto::wire::{
     FIELD_PART, FRAME_DATA, FRAME_HEADER, Frame, HASHES_PER_MESSAGE, Half, MANIFEST_PART,
-    MAX_CARRIED, MAX_MESSAGE, MEMBER_ADDRESSES, MEMBERS_PER_MESSAGE, Member, Message, PieceRef,
-    REQUESTS_PER_MESSAGE, Signature, SourceProblem, WireError,
+    MAX_CARRIED, MAX_MESSAGE, MAX_PARALLEL, MEMBER_ADDRESSES, MEMBERS_PER_MESSAGE, Member, Message,
+    PieceRef, REQUESTS_PER_MESSAGE, Signature, SourceProblem, WireError,
 };
 use proptest::prelude::*;
 
@@ -84,6 +86,34 @@ proptest! {
     }
 }
 
+/// The longest there is.
+fn half() -> Offer {
+    let candidate = Candidate {
+        kind: CandidateKind::Host,
+        address: "[2001:db8::1]:65535".parse().unwrap(),
+        priority: u32::MAX,
+    };
+    Offer {
+        ufrag: IceToken::new(&"u".repeat(64)).unwrap(),
+        password: IceToken::new(&"p".repeat(64)).unwrap(),
+        fingerprint: [7; 32],
+        candidates: vec![candidate; MAX_CANDIDATES],
+    }
+}
+
+#[test]
+fn connections_beside_a_link_keep_to_the_bounds_of_a_knock() {
+    let many = |half: &mut Offer| half.candidates.push(half.candidates[0]);
+    let nowhere = |half: &mut Offer| half.candidates[0].address.set_port(0);
+    let guessable = |half: &mut Offer| half.password = IceToken::new(&"p".repeat(21)).unwrap();
+    for spoil in [many as fn(&mut Offer), nowhere, guessable] {
+        let mut halves = vec![half(); 2];
+        spoil(&mut halves[1]);
+        let message = Message::Parallel { lane: 1, halves };
+        assert_eq!(Message::decode(&message.encode()), Err(WireError::TooMany));
+    }
+}
+
 #[test]
 fn lists_may_be_as_long_as_their_bounds_and_no_longer() {
     let part = |length| Message::ManifestPart {
@@ -140,7 +170,17 @@ fn lists_may_be_as_long_as_their_bounds_and_no_longer() {
         session: SessionId([7; 16]),
         datagram: vec![7; length],
     };
+    let parallel = |length| Message::Parallel {
+        lane: u32::MAX,
+        halves: vec![half(); length],
+    };
+    let answer = |length| Message::ParallelAnswer {
+        lane: u32::MAX,
+        halves: vec![half(); length],
+    };
     for (fits, too_many) in [
+        (parallel(MAX_PARALLEL), parallel(MAX_PARALLEL + 1)),
+        (answer(MAX_PARALLEL), answer(MAX_PARALLEL + 1)),
         (carry(MAX_CARRIED), carry(MAX_CARRIED + 1)),
         (carried(MAX_CARRIED), carried(MAX_CARRIED + 1)),
         (part(MANIFEST_PART), part(MANIFEST_PART + 1)),

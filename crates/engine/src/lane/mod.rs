@@ -1,16 +1,20 @@
 //! Lanes: the ways in which pieces flow inside a link. The data channel is always
-//! there; QUIC, on the very path that ICE found, carries them wherever it comes up.
+//! there; QUIC, on the very path that ICE found, carries them wherever it comes up; and
+//! where it does not and one data channel is slow, several connections do.
 //!
-//! Both are one [`Lane`] to whoever sends. Which one is used is decided by
+//! All are one [`Lane`] to whoever sends. Which one is used is decided by
 //! [`passalong_proto::lanes`]; making and keeping the QUIC lane is the business of
-//! `keeping`. What comes in on either is a frame with the number of its lane.
+//! `keeping`, further connections that of `parallel`. What comes in on any of them is a
+//! frame with the number of its lane.
 
 mod congestion;
 mod data;
 mod keeping;
+mod parallel;
 mod path;
 mod pinned;
 mod quic;
+mod strand;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
@@ -24,12 +28,14 @@ use passalong_proto::wire::PieceRef;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use self::data::DataLane;
+pub(crate) use self::data::DataLane;
+use self::data::Wanted;
 pub(crate) use self::keeping::{Call, Keeping};
+pub(crate) use self::parallel::{Inlet, Parallel, Set, SetCall};
 pub(crate) use self::path::Manner;
 pub(crate) use self::quic::QuicLane;
+pub(crate) use self::strand::Strand;
 use crate::limits::Limits;
-use crate::link::Channel;
 
 /// The number of the data channel among the lanes of a link; those of QUIC count
 /// from 1.
@@ -80,6 +86,7 @@ pub(crate) trait Lane: Send + Sync {
 #[derive(Clone)]
 pub(crate) struct Sender {
     data: Arc<DataLane>,
+    strands: watch::Receiver<Vec<Arc<Strand>>>,
     quic: watch::Receiver<Option<QuicLane>>,
     choice: Lanes,
     /// The QUIC lane that `choice` knows of.
@@ -95,10 +102,57 @@ struct Mark {
     delivered: u64,
 }
 
+/// The lane that pieces are to go out on next.
+pub(crate) struct Way {
+    kind: LaneKind,
+    lane: Arc<dyn Lane>,
+    is_strand: bool,
+    _wanted: Option<Wanted>,
+}
+
+/// What became of pieces that were sent on a [`Way`].
+pub(crate) struct Outcome {
+    kind: LaneKind,
+    is_strand: bool,
+    sent: Sent,
+}
+
+/// What to do after an [`Outcome`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Go on.
+    Others,
+    /// Send the same pieces again, on another way.
+    Again,
+    /// The link is gone.
+    Nothing,
+}
+
+impl Way {
+    /// Sends pieces. `told` hears of each as [`Lane::send`] says.
+    pub(crate) async fn send(
+        self,
+        pieces: &[Piece],
+        limits: &Limits,
+        told: &(dyn Fn(PieceRef, u64) + Send + Sync),
+    ) -> Outcome {
+        Outcome {
+            kind: self.kind,
+            is_strand: self.is_strand,
+            sent: self.lane.send(pieces, limits, told).await,
+        }
+    }
+}
+
 impl Sender {
-    pub(crate) fn new(data: Channel, quic: watch::Receiver<Option<QuicLane>>) -> Sender {
+    pub(crate) fn new(
+        data: Arc<DataLane>,
+        strands: watch::Receiver<Vec<Arc<Strand>>>,
+        quic: watch::Receiver<Option<QuicLane>>,
+    ) -> Sender {
         Sender {
-            data: Arc::new(DataLane::new(data)),
+            data,
+            strands,
             quic,
             choice: Lanes::default(),
             known: None,
@@ -106,39 +160,99 @@ impl Sender {
         }
     }
 
-    /// Sends pieces on the lane that is best now. Says whether the link is there.
-    pub(crate) async fn send(
-        &mut self,
-        pieces: &[Piece],
-        limits: &Limits,
-        told: &(dyn Fn(PieceRef, u64) + Send + Sync),
-    ) -> bool {
-        loop {
-            if self.quic.has_changed().unwrap_or(false) {
-                self.known = self.quic.borrow_and_update().clone();
-                self.choice.quic(self.known.is_some());
-                self.mark = None;
-            }
-            let (kind, lane): (_, &dyn Lane) = match (self.choice.choose(), &self.known) {
-                (LaneKind::Quic, Some(quic)) => (LaneKind::Quic, quic),
-                _ => (LaneKind::DataChannel, &*self.data),
+    /// How many ways there are to send on at the same time.
+    pub(crate) fn width(&mut self) -> usize {
+        match self.kind() {
+            LaneKind::Quic => 1,
+            LaneKind::DataChannel => 1 + self.strands.borrow_and_update().len(),
+        }
+    }
+
+    /// Resolves when [`Sender::width`] may have changed.
+    pub(crate) async fn widened(&mut self) {
+        if self.strands.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// The best way for the next pieces.
+    pub(crate) async fn way(&mut self) -> Way {
+        if let (LaneKind::Quic, Some(quic)) = (self.kind(), &self.known) {
+            return Way {
+                kind: LaneKind::Quic,
+                lane: Arc::new(quic.clone()),
+                is_strand: false,
+                _wanted: None,
             };
-            let sent = lane.send(pieces, limits, told).await;
-            let delivered = lane.delivered().await;
-            match (sent, kind) {
-                (Sent::Yes, _) => {
-                    self.measure(kind, delivered);
-                    return true;
+        }
+        let strands = self.strands.borrow().clone();
+        let mut best: (&Arc<DataLane>, Option<&Arc<Strand>>) = (&self.data, None);
+        if !strands.is_empty() {
+            let mut least = self.data.queue().await;
+            for strand in strands.iter().filter(|strand| strand.is_usable()) {
+                let queue = strand.data.queue().await;
+                if queue < least {
+                    least = queue;
+                    best = (&strand.data, Some(strand));
                 }
-                (Sent::Broken, LaneKind::Quic) => return true,
-                (Sent::Not, LaneKind::Quic) => {
-                    // It was not noticed yet that it is gone.
-                    self.known = None;
-                    self.choice.quic(false);
-                }
-                (Sent::Broken | Sent::Not, LaneKind::DataChannel) => return false,
             }
         }
+        let (data, strand) = best;
+        Way {
+            kind: LaneKind::DataChannel,
+            _wanted: Some(data.want()),
+            is_strand: strand.is_some(),
+            lane: match strand {
+                Some(strand) => Arc::clone(strand) as Arc<dyn Lane>,
+                None => Arc::clone(data) as Arc<dyn Lane>,
+            },
+        }
+    }
+
+    /// Takes in what became of pieces.
+    pub(crate) async fn settle(&mut self, outcome: &Outcome) -> Next {
+        match (outcome.sent, outcome.kind) {
+            (Sent::Yes, kind) => {
+                let delivered = self.delivered(kind).await;
+                self.measure(kind, delivered);
+                Next::Others
+            }
+            (Sent::Broken, LaneKind::Quic) => Next::Others,
+            (Sent::Not, LaneKind::Quic) => {
+                // It was not noticed yet that it is gone.
+                self.known = None;
+                self.choice.quic(false);
+                Next::Again
+            }
+            (Sent::Broken, LaneKind::DataChannel) if outcome.is_strand => Next::Others,
+            (Sent::Not, LaneKind::DataChannel) if outcome.is_strand => Next::Again,
+            (Sent::Broken | Sent::Not, LaneKind::DataChannel) => Next::Nothing,
+        }
+    }
+
+    fn kind(&mut self) -> LaneKind {
+        if self.quic.has_changed().unwrap_or(false) {
+            self.known = self.quic.borrow_and_update().clone();
+            self.choice.quic(self.known.is_some());
+            self.mark = None;
+        }
+        match self.known {
+            Some(_) => self.choice.choose(),
+            None => LaneKind::DataChannel,
+        }
+    }
+
+    /// Bytes that the peer has, of all that was ever sent on lanes of this kind.
+    async fn delivered(&self, kind: LaneKind) -> u64 {
+        if let (LaneKind::Quic, Some(quic)) = (kind, &self.known) {
+            return quic.delivered().await;
+        }
+        let strands = self.strands.borrow().clone();
+        let mut delivered = self.data.delivered().await;
+        for strand in strands {
+            delivered += strand.delivered().await;
+        }
+        delivered
     }
 
     fn measure(&mut self, lane: LaneKind, delivered: u64) {

@@ -2,6 +2,7 @@
 //! lets no QUIC through, and adds rubbish of its own; and at the device's one port.
 
 mod at_the_port;
+mod parallel;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -18,7 +19,7 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::link::{Connecting, Link, LinkSettings};
-use crate::peer::{Inbound, Peer, greet};
+use crate::peer::{Inbound, Peer, Ways, greet};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Longer than a lane without a sign of life lasts.
@@ -31,6 +32,8 @@ struct Trouble {
     lost: u64,
     doubled: u64,
     late: u64,
+    /// How long each datagram holds up those behind it.
+    pause: Duration,
     /// Nothing with QUIC's bit gets through.
     no_quic: AtomicBool,
     seed: AtomicU64,
@@ -85,6 +88,9 @@ async fn carry(from: Arc<UdpSocket>, to: Arc<UdpSocket>, end: SocketAddr, troubl
         if let Some(held) = held.take() {
             let _ = to.send_to(&held, end).await;
         }
+        if !trouble.pause.is_zero() {
+            tokio::time::sleep(trouble.pause).await;
+        }
     }
 }
 
@@ -93,7 +99,7 @@ struct Pair {
     answerer: Peer,
     relay: Relay,
     trouble: Arc<Trouble>,
-    _manner: watch::Sender<Manner>,
+    manner: watch::Sender<Manner>,
 }
 
 fn only(offer: &Offer, address: SocketAddr) -> Offer {
@@ -144,7 +150,7 @@ async fn linked(trouble: Trouble, quic: bool) -> Pair {
             _tasks: tasks,
         },
         trouble,
-        _manner: manner,
+        manner,
     }
 }
 
@@ -155,7 +161,7 @@ async fn greeted(a: Link, b: Link, quic: bool) -> (Peer, Peer, watch::Sender<Man
     let keys = [1, 2].map(|seed| DeviceKey::from_seed([seed; 32]));
     let devices = [keys[0].public(), keys[1].public()];
     let (sender, manner) = watch::channel(Manner::Fast);
-    let manner = quic.then_some(manner);
+    let ways = Ways { quic, manner };
     let (knocker, answerer) = tokio::join!(
         greet(
             a,
@@ -163,9 +169,9 @@ async fn greeted(a: Link, b: Link, quic: bool) -> (Peer, Peer, watch::Sender<Man
             &keys[0],
             devices[1],
             &secret,
-            manner.clone()
+            ways.clone()
         ),
-        greet(b, Role::Answerer, &keys[1], devices[0], &secret, manner),
+        greet(b, Role::Answerer, &keys[1], devices[0], &secret, ways),
     );
     (knocker.unwrap(), answerer.unwrap(), sender)
 }
@@ -190,14 +196,20 @@ fn pieces(numbers: std::ops::Range<u32>) -> Vec<Piece> {
         .collect()
 }
 
+/// Sends one piece after the other.
 async fn send_all(lanes: &mut Sender, pieces: &[Piece]) {
     let limits = Limits::default();
     for piece in pieces {
-        assert!(
-            lanes
-                .send(std::slice::from_ref(piece), &limits, &|_, _| {})
-                .await
-        );
+        loop {
+            let way = lanes.way().await;
+            let piece = std::slice::from_ref(piece);
+            let outcome = way.send(piece, &limits, &|_, _| {}).await;
+            match lanes.settle(&outcome).await {
+                Next::Others => break,
+                Next::Again => {}
+                Next::Nothing => panic!("the link is gone"),
+            }
+        }
     }
 }
 
@@ -210,10 +222,17 @@ struct Arrived {
 }
 
 impl Arrived {
-    /// Takes the next frame; each continues its piece on its lane.
-    async fn frame(&mut self, peer: &mut Peer, expected: &[Piece]) {
+    /// Takes the next frame; each continues its piece on its lane, whose number is
+    /// returned.
+    async fn frame(&mut self, peer: &mut Peer, expected: &[Piece]) -> u32 {
+        self.frame_but_of(peer, expected, u32::MAX).await
+    }
+
+    /// The same, leaving out what comes on a lane that broke.
+    async fn frame_but_of(&mut self, peer: &mut Peer, expected: &[Piece], broken: u32) -> u32 {
         loop {
             match timeout(PATIENCE, peer.inbound.recv()).await.unwrap() {
+                Some(Inbound::Frame(_, lane)) if lane == broken => {}
                 Some(Inbound::Frame(frame, lane)) => {
                     let number = frame.piece.piece;
                     let part = self.parts.entry((lane, number)).or_default();
@@ -233,7 +252,7 @@ impl Arrived {
                         self.whole.insert(number, part);
                     }
                     self.lanes.insert(lane);
-                    return;
+                    return lane;
                 }
                 Some(Inbound::Message(_)) => {}
                 other => panic!("not a frame: {other:?}"),
@@ -283,6 +302,8 @@ async fn pieces_arrive_over_quic_though_datagrams_are_lost_doubled_and_late() {
 #[tokio::test(flavor = "multi_thread")]
 async fn pieces_arrive_over_the_data_channel_though_datagrams_are_lost_doubled_and_late() {
     let mut pair = linked(bad_road(), false).await;
+    // Else it gets connections beside it.
+    pair.manner.send_replace(Manner::Polite);
     let sent = pieces(0..8);
     let mut arrived = Arrived::default();
     tokio::join!(
@@ -318,7 +339,10 @@ async fn a_lane_that_dies_mid_piece_loses_only_what_was_on_its_way_and_is_made_a
         }
         trouble.no_quic.store(true, Ordering::Relaxed);
         // What is under way still comes, until the lane is given up here as well.
-        while let Ok(()) = timeout(SILENCE, arrived.frame(knocker, &sent)).await {}
+        while timeout(SILENCE, arrived.frame(knocker, &sent))
+            .await
+            .is_ok()
+        {}
     };
     let (lost, ()) = tokio::join!(sending, receiving);
     let lost: BTreeSet<u32> = lost.iter().map(|piece| piece.piece).collect();

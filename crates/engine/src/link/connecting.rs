@@ -58,6 +58,8 @@ pub(crate) struct Connecting {
     known_candidates: Vec<Candidate>,
     /// From the time on when the other side's half is known.
     waking: Option<Waking>,
+    /// What further connections are built from.
+    beside: Option<LinkSettings>,
 }
 
 /// Wakes a connection regularly for as long as this lives.
@@ -259,6 +261,8 @@ impl Connecting {
             fingerprint: self.credentials.fingerprint,
             peer_fingerprint,
             route,
+            beside: self.beside,
+            state: self.state,
             handle: LinkHandle {
                 connection: self.connection,
                 sockets: self.sockets,
@@ -298,6 +302,7 @@ struct Unconnected {
     state: watch::Receiver<RTCPeerConnectionState>,
     sockets: Sockets,
     lending: Lending,
+    beside: Option<LinkSettings>,
 }
 
 impl Unconnected {
@@ -322,6 +327,7 @@ impl Unconnected {
             state: self.state,
             sockets: self.sockets,
             lending: self.lending,
+            beside: self.beside,
             credentials,
             peer_fingerprint: remote.map(|remote| remote.fingerprint),
             known_candidates: remote.map_or_else(Vec::new, |remote| remote.candidates.clone()),
@@ -416,6 +422,11 @@ async fn build(settings: &LinkSettings) -> Result<Unconnected, LinkError> {
         local,
         state,
         sockets,
+        beside: terms.is_none().then(|| LinkSettings {
+            lent: Vec::new(),
+            patience: PROMPT,
+            ..settings.clone()
+        }),
         lending,
     })
 }

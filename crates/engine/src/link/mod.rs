@@ -19,8 +19,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use tokio::sync::watch;
 use webrtc::data_channel::{DataChannel, DataChannelEvent};
-use webrtc::peer_connection::PeerConnection;
+use webrtc::peer_connection::{PeerConnection, RTCPeerConnectionState};
 
 pub(crate) use self::addresses::{is_own, local_addresses};
 pub(crate) use self::carried::Carried;
@@ -115,6 +116,21 @@ pub(crate) struct Link {
     pub(crate) route: Route,
     /// Closes the connection.
     pub(crate) handle: LinkHandle,
+    /// What further connections to the same peer are built from; none where they would
+    /// have to be carried.
+    pub(crate) beside: Option<LinkSettings>,
+    state: watch::Receiver<RTCPeerConnectionState>,
+}
+
+impl Link {
+    /// Resolves when nothing comes through any more, or the connection is closed.
+    pub(crate) async fn gone(&self) {
+        let mut state = self.state.clone();
+        // Without whoever tells the state there is no connection.
+        let _ = state
+            .wait_for(|state| *state == RTCPeerConnectionState::Disconnected || is_over(*state))
+            .await;
+    }
 }
 
 /// Closes a link from anywhere.

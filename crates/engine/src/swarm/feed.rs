@@ -11,10 +11,11 @@ use passalong_proto::pieces::{MAX_PIECES, PieceMap};
 use passalong_proto::sending::Sending;
 use passalong_proto::wire::{PieceRef, SourceProblem};
 use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::context::Context;
-use crate::lane::{self, Piece};
+use crate::lane::{self, Next, Outcome, Piece, Way};
 use crate::source::{Reader, Shelf};
 
 /// Pieces read in one go, as long as they are no more than one large one.
@@ -235,33 +236,78 @@ async fn read_ahead(shelf: Arc<Shelf>, queue: &Queue, line: &Line, read: mpsc::S
     }
 }
 
+/// Batches on their way, each with how it went.
+type Batches = JoinSet<(Vec<Piece>, Outcome)>;
+
 async fn send(
-    context: &Context,
+    context: &Arc<Context>,
     lanes: &mut lane::Sender,
     line: &Line,
     mut batches: mpsc::Receiver<Vec<Read>>,
     fed: &mpsc::UnboundedSender<Fed>,
 ) {
-    // Whoever does not hear of it is gone, and the link with it.
-    let told = |piece, bytes| _ = fed.send(Fed::Sent { piece, bytes });
-    while let Some(batch) = batches.recv().await {
-        let mut pieces: Vec<Piece> = Vec::with_capacity(batch.len());
-        for (piece, outcome) in batch {
-            match outcome {
-                Ok(bytes) => pieces.push((piece, bytes.into())),
-                Err(reason) => {
-                    line.outgoing.end(line.key, line.number(piece));
-                    if fed.send(Fed::Unavailable { piece, reason }).is_err() {
-                        return;
-                    }
+    let mut sending = Batches::new();
+    loop {
+        let has_room = sending.len() < lanes.width();
+        tokio::select! {
+            batch = batches.recv(), if has_room => {
+                let Some(batch) = batch else {
+                    return;
+                };
+                let Some(pieces) = readable(batch, line, fed) else {
+                    return;
+                };
+                if !pieces.is_empty() {
+                    let way = lanes.way().await;
+                    sending.spawn(dispatch(way, pieces, Arc::clone(context), fed.clone()));
                 }
             }
-        }
-        if !pieces.is_empty() && !lanes.send(&pieces, &context.limits, &told).await {
-            return;
-        }
-        for (piece, _) in pieces {
-            line.outgoing.end(line.key, line.number(piece));
+            Some(sent) = sending.join_next() => {
+                let Ok((pieces, outcome)) = sent else {
+                    return;
+                };
+                match lanes.settle(&outcome).await {
+                    Next::Others => {
+                        for (piece, _) in pieces {
+                            line.outgoing.end(line.key, line.number(piece));
+                        }
+                    }
+                    Next::Again => {
+                        let way = lanes.way().await;
+                        sending.spawn(dispatch(way, pieces, Arc::clone(context), fed.clone()));
+                    }
+                    Next::Nothing => return,
+                }
+            }
+            () = lanes.widened() => {}
         }
     }
+}
+
+async fn dispatch(
+    way: Way,
+    pieces: Vec<Piece>,
+    context: Arc<Context>,
+    fed: mpsc::UnboundedSender<Fed>,
+) -> (Vec<Piece>, Outcome) {
+    // Whoever does not hear of it is gone, and the link with it.
+    let told = |piece, bytes| _ = fed.send(Fed::Sent { piece, bytes });
+    let outcome = way.send(&pieces, &context.limits, &told).await;
+    (pieces, outcome)
+}
+
+/// The pieces of a batch that could be read; tells of the others. `None` if nobody
+/// hears of them any more.
+fn readable(batch: Vec<Read>, line: &Line, fed: &mpsc::UnboundedSender<Fed>) -> Option<Vec<Piece>> {
+    let mut pieces = Vec::with_capacity(batch.len());
+    for (piece, outcome) in batch {
+        match outcome {
+            Ok(bytes) => pieces.push((piece, bytes.into())),
+            Err(reason) => {
+                line.outgoing.end(line.key, line.number(piece));
+                fed.send(Fed::Unavailable { piece, reason }).ok()?;
+            }
+        }
+    }
+    Some(pieces)
 }

@@ -229,7 +229,7 @@ impl Answering {
                             key,
                             member.device,
                             &self.secret,
-                            self.context.manner(),
+                            self.context.ways(),
                         );
                         return greeted.await.map_err(|error| {
                             tracing::warn!(%error, "a visitor did not introduce itself");

@@ -8,6 +8,7 @@ use std::time::Duration;
 use passalong_proto::fetch::PeerKey;
 use passalong_proto::keys::{DeviceId, Role};
 use passalong_proto::knock::DeviceName;
+use passalong_proto::lanes::Broken;
 use passalong_proto::serve::{Serve, ServeEvent};
 use passalong_proto::wire::{
     Farewell, Frame, Half, Message, PieceRef, REQUESTS_PER_MESSAGE, SourceProblem,
@@ -20,7 +21,7 @@ use super::feed::{Fed, Line, Queue, feed};
 use crate::api::Route;
 use crate::carrying::{Carrying, Detour, Parcel};
 use crate::context::Context;
-use crate::lane::{self, Lost};
+use crate::lane::Lost;
 use crate::peer::{Control, Inbound, Peer};
 use crate::turns::Turn;
 
@@ -109,8 +110,8 @@ struct Serving {
     refused: HashSet<u32>,
     sent: u64,
     waits: bool,
-    /// The last lane of the other side that broke; those before it broke, too.
-    broken: u32,
+    /// Lanes of the other side that broke.
+    broken: Broken,
     /// Takes what they want carried, once they do.
     parcels: Option<mpsc::Sender<Parcel>>,
     /// What tells signed hashes as they become known, and carries.
@@ -152,7 +153,7 @@ impl Member {
             refused: HashSet::new(),
             sent: 0,
             waits: false,
-            broken: lane::DATA_CHANNEL,
+            broken: Broken::default(),
             parcels: None,
             tellers: JoinSet::new(),
         };
@@ -194,7 +195,7 @@ impl Member {
                     self.begin(peer, serving, feeders, &feedback);
                     match inbound? {
                         // What came on a broken lane was told to be lost.
-                        Inbound::Frame(_, lane) if (1..=serving.broken).contains(&lane) => {}
+                        Inbound::Frame(_, lane) if serving.broken.contains(lane) => {}
                         Inbound::Frame(frame, _) => self.report(Change::Frame(frame)).await,
                         Inbound::Malformed(error) => {
                             self.report(Change::Violation(error.to_string())).await;
@@ -315,7 +316,7 @@ impl Member {
             Half::Serving | Half::Either => {
                 let over = match message {
                     Message::LaneLost { lane, .. } => {
-                        serving.broken = serving.broken.max(lane);
+                        serving.broken.lost(lane);
                         None
                     }
                     Message::Hello { .. } => {

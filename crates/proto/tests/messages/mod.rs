@@ -4,11 +4,14 @@
 #![allow(dead_code)]
 
 use passalong_proto::keys::DeviceId;
-use passalong_proto::knock::{DeviceName, MAX_DATAGRAM, SessionId};
+use passalong_proto::knock::{
+    Candidate, CandidateKind, DeviceName, IceToken, MAX_CANDIDATES, MAX_DATAGRAM, Offer, SessionId,
+};
 use passalong_proto::tree::PieceHash;
 use passalong_proto::wire::{
-    FIELD_PART, Farewell, HASHES_PER_MESSAGE, MANIFEST_PART, MAX_CARRIED, MEMBER_ADDRESSES,
-    MEMBERS_PER_MESSAGE, Member, Message, PieceRef, REQUESTS_PER_MESSAGE, SourceProblem,
+    FIELD_PART, Farewell, HASHES_PER_MESSAGE, MANIFEST_PART, MAX_CARRIED, MAX_PARALLEL,
+    MEMBER_ADDRESSES, MEMBERS_PER_MESSAGE, Member, Message, PieceRef, REQUESTS_PER_MESSAGE,
+    SourceProblem,
 };
 use proptest::prelude::*;
 
@@ -116,6 +119,38 @@ fn datagram() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
+fn half() -> impl Strategy<Value = Offer> {
+    let address = (1..=255_u8, 1..=u16::MAX)
+        .prop_map(|(last, port)| std::net::SocketAddr::from(([192, 0, 2, last], port)));
+    let kind = prop_oneof![
+        Just(CandidateKind::Host),
+        Just(CandidateKind::ServerReflexive),
+        Just(CandidateKind::Relayed),
+    ];
+    let candidate = (kind, address, any::<u32>()).prop_map(|(kind, address, priority)| Candidate {
+        kind,
+        address,
+        priority,
+    });
+    let candidates = prop::collection::vec(candidate, 0..=MAX_CANDIDATES);
+    (
+        "[a-zA-Z0-9+/]{4,64}",
+        "[a-zA-Z0-9+/]{22,64}",
+        any::<[u8; 32]>(),
+        candidates,
+    )
+        .prop_map(|(ufrag, password, fingerprint, candidates)| Offer {
+            ufrag: IceToken::new(&ufrag).expect("an ICE credential"),
+            password: IceToken::new(&password).expect("an ICE credential"),
+            fingerprint,
+            candidates,
+        })
+}
+
+fn halves() -> impl Strategy<Value = Vec<Offer>> {
+    prop::collection::vec(half(), 0..=MAX_PARALLEL)
+}
+
 /// What a sharer sends, sense or not.
 pub(crate) fn of_a_sharer() -> BoxedStrategy<Message> {
     let part = prop_oneof![
@@ -211,6 +246,14 @@ pub(crate) fn any_message() -> BoxedStrategy<Message> {
         1 => (any::<[u8; 32]>(), signature()).prop_map(|(public_key, signature)| {
             Message::Stopped { public_key, signature: signature.into() }
         }),
+        1 => (any::<u32>(), any::<[u8; 32]>()).prop_map(|(lane, certificate)| Message::Quic {
+            lane,
+            certificate,
+        }),
+        1 => (any::<u32>(), pieces()).prop_map(|(lane, pieces)| Message::LaneLost { lane, pieces }),
+        1 => (any::<u32>(), halves()).prop_map(|(lane, halves)| Message::Parallel { lane, halves }),
+        1 => (any::<u32>(), halves())
+            .prop_map(|(lane, halves)| Message::ParallelAnswer { lane, halves }),
         1 => any::<bool>().prop_map(|willing| Message::Carries { willing }),
         1 => (any::<[u8; 32]>(), any::<[u8; 16]>(), datagram()).prop_map(|(to, session, datagram)| {
             Message::Carry { to: DeviceId(to), session: SessionId(session), datagram }
