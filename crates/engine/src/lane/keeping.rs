@@ -80,8 +80,11 @@ enum LaneFault {
 struct Made {
     speaking: Speaking,
     connection: Connection,
-    remote: SocketAddr,
+    path: Path,
 }
+
+/// The socket of a link, and the peer's address.
+type Path = (Arc<SharedSocket>, SocketAddr);
 
 impl Keeping {
     /// Keeps the lane for as long as the link is there.
@@ -96,8 +99,9 @@ impl Keeping {
         let mut pause = PAUSE;
         for lane in 1.. {
             let began = Instant::now();
-            let (socket, remote) = self.path().await;
-            match self.dial(lane, socket, remote).await {
+            let path = self.path().await;
+            let remote = path.1;
+            match self.dial(lane, path).await {
                 Ok(made) => {
                     self.run(lane, made, None).await;
                 }
@@ -111,12 +115,8 @@ impl Keeping {
         }
     }
 
-    async fn dial(
-        &mut self,
-        lane: u32,
-        socket: Arc<SharedSocket>,
-        remote: SocketAddr,
-    ) -> Result<Made, LaneFault> {
+    async fn dial(&mut self, lane: u32, path: Path) -> Result<Made, LaneFault> {
+        let (socket, remote) = path.clone();
         let certificate = Certificate::new()?;
         self.say(lane, &certificate);
         let answered = async {
@@ -144,7 +144,7 @@ impl Keeping {
         Ok(Made {
             speaking,
             connection,
-            remote,
+            path,
         })
     }
 
@@ -167,7 +167,8 @@ impl Keeping {
 
     async fn accept(&mut self, call: Call) -> Result<Made, LaneFault> {
         let path = timeout(PATIENCE, self.path()).await;
-        let (socket, remote) = path.map_err(|_| LaneFault::NoPath)?;
+        let path = path.map_err(|_| LaneFault::NoPath)?;
+        let (socket, remote) = path.clone();
         let certificate = Certificate::new()?;
         let mut config = certificate.server(call.certificate)?;
         config
@@ -184,7 +185,7 @@ impl Keeping {
         Ok(Made {
             speaking,
             connection,
-            remote,
+            path,
         })
     }
 
@@ -196,7 +197,7 @@ impl Keeping {
     }
 
     /// Waits until the path is known.
-    async fn path(&self) -> (Arc<SharedSocket>, SocketAddr) {
+    async fn path(&self) -> Path {
         let mut pause = LOOK_SOON;
         loop {
             if let Some(path) = self.handle.path().await {
@@ -213,7 +214,7 @@ impl Keeping {
         let Made {
             speaking,
             connection,
-            remote,
+            path,
         } = made;
         let lane = QuicLane::new(connection.clone());
         self.lane.send_replace(Some(lane.clone()));
@@ -259,10 +260,10 @@ impl Keeping {
                     }
                 }
                 _ = look.tick() => {
-                    let path = connection.stats().path;
-                    tracing::debug!(lane = number, ?path, "a QUIC lane");
-                    let path = self.handle.path().await;
-                    if path.is_some_and(|(_, now)| now != remote) {
+                    let stats = connection.stats().path;
+                    tracing::debug!(lane = number, path = ?stats, "a QUIC lane");
+                    let now = self.handle.path().await;
+                    if now.is_some_and(|now| !is_same(&now, &path)) {
                         break None;
                     }
                 }
@@ -272,6 +273,10 @@ impl Keeping {
         drop(speaking);
         next
     }
+}
+
+fn is_same(one: &Path, other: &Path) -> bool {
+    Arc::ptr_eq(&one.0, &other.0) && one.1 == other.1
 }
 
 /// Waits for a connection to be made.

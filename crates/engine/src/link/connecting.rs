@@ -458,6 +458,8 @@ async fn opened(channel: &dyn DataChannel) -> Result<(), LinkError> {
 
 /// What is known of the pair of candidates that ICE chose.
 struct Chosen {
+    /// Where this side's datagrams leave from.
+    base: Option<SocketAddr>,
     remote: Option<SocketAddr>,
     relayed: bool,
 }
@@ -467,17 +469,30 @@ async fn chosen(connection: &dyn PeerConnection) -> Option<Chosen> {
     let ice = sctp.transport().ice_transport();
     let pair = ice.get_selected_candidate_pair().await.ok().flatten()?;
     let (local, remote) = (pair.local(), pair.remote());
-    let ip: Option<IpAddr> = remote.address.parse().ok();
+    let base = match local.typ {
+        RTCIceCandidateType::Srflx | RTCIceCandidateType::Prflx => {
+            address(&local.related_address, local.related_port)
+        }
+        _ => address(&local.address, local.port),
+    };
     Some(Chosen {
-        remote: ip.map(|ip| SocketAddr::new(ip, remote.port)),
+        base,
+        remote: address(&remote.address, remote.port),
         relayed: [local.typ, remote.typ].contains(&RTCIceCandidateType::Relay),
     })
 }
 
-/// Where the peer is reached by UDP now, unless through a relay.
-pub(super) async fn nominated(connection: &dyn PeerConnection) -> Option<SocketAddr> {
+fn address(ip: &str, port: u16) -> Option<SocketAddr> {
+    Some(SocketAddr::new(ip.parse().ok()?, port))
+}
+
+/// From where and to where the peer is reached by UDP now, unless through a relay.
+pub(super) async fn nominated(connection: &dyn PeerConnection) -> Option<(SocketAddr, SocketAddr)> {
     let chosen = chosen(connection).await?;
-    chosen.remote.filter(|_| !chosen.relayed)
+    match chosen.relayed {
+        true => None,
+        false => Some((chosen.base?, chosen.remote?)),
+    }
 }
 
 async fn route(connection: &dyn PeerConnection) -> Route {

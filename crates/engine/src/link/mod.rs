@@ -150,8 +150,8 @@ impl LinkHandle {
     /// The way over which the peer is reached now: the socket, and the address that
     /// ICE nominated. None while it is not known, on relayed links and on detours.
     pub(crate) async fn path(&self) -> Option<(Arc<SharedSocket>, SocketAddr)> {
-        let remote = connecting::nominated(&*self.connection).await?;
-        Some((self.sockets.path_to(remote)?, remote))
+        let (base, remote) = connecting::nominated(&*self.connection).await?;
+        Some((self.sockets.at(base)?, remote))
     }
 }
 

@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 
-use passalong_proto::datagram::{Kind, datagrams, keep_quic};
+use passalong_proto::datagram::{Kind, keep_quic};
 use tokio::runtime::Handle;
 use webrtc::runtime::{AsyncUdpSocket, RecvMeta, Transmit};
 
@@ -38,8 +38,6 @@ pub(crate) struct SharedSocket {
 struct Sorting {
     /// Where QUIC comes from, while it is spoken here.
     nominated: Option<SocketAddr>,
-    /// Who sent DTLS last, which flows on the nominated path alone.
-    dtls: Option<SocketAddr>,
     /// For WebRTC, read by QUIC.
     waiting: VecDeque<(SocketAddr, Box<[u8]>)>,
     webrtc: Option<Waker>,
@@ -69,9 +67,9 @@ impl SharedSocket {
         &self.reactor
     }
 
-    /// Whether DTLS from this address came here last: then it is this socket's path.
-    pub(super) fn hears(&self, address: SocketAddr) -> bool {
-        self.lock().dtls == Some(address)
+    /// Whether WebRTC knows it as this address.
+    pub(super) fn is_at(&self, address: SocketAddr) -> bool {
+        self.local == address
     }
 
     /// Gives QUIC its datagrams, and the reading, until [`SharedSocket::end_quic`].
@@ -120,7 +118,6 @@ impl SharedSocket {
             let nominated = sorting.nominated == Some(from);
             let length = meta.len.min(buf.len());
             meta.len = keep_quic(&mut buf[..length], meta.stride, nominated, |kind, data| {
-                sorting.heard(kind, from);
                 if kind != Kind::Other && sorting.waiting.len() < MAX_WAITING {
                     sorting.waiting.push_back((from, data.into()));
                 }
@@ -160,12 +157,6 @@ impl SharedSocket {
 }
 
 impl Sorting {
-    fn heard(&mut self, kind: Kind, from: SocketAddr) {
-        if kind == Kind::Dtls {
-            self.dtls = Some(from);
-        }
-    }
-
     /// Whoever was woken in the place of the reader wakes it.
     fn yield_socket(&mut self) {
         if self.at_socket != self.reader {
@@ -235,12 +226,8 @@ impl AsyncUdpSocket for SharedSocket {
         sorting.at_socket = WEBRTC;
         drop(sorting);
         let count = ready!(self.medium.poll_read(cx, bufs, meta))?;
-        let mut sorting = self.lock();
-        for (buf, meta) in bufs.iter().zip(meta.iter_mut()).take(count) {
+        for meta in meta.iter_mut().take(count) {
             meta.stride = meta.stride.max(1);
-            for range in datagrams(meta.len.min(buf.len()), meta.stride) {
-                sorting.heard(Kind::of(buf[range.start], false), meta.addr);
-            }
         }
         Poll::Ready(Ok(count))
     }

@@ -61,11 +61,10 @@ fn window_for(granted: usize) -> u32 {
 pub(super) struct Sockets(Arc<Mutex<Vec<Arc<SharedSocket>>>>);
 
 impl Sockets {
-    /// The one that is connected with this address.
-    pub(super) fn path_to(&self, address: SocketAddr) -> Option<Arc<SharedSocket>> {
+    /// The one that WebRTC knows as this address.
+    pub(super) fn at(&self, address: SocketAddr) -> Option<Arc<SharedSocket>> {
         let sockets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let hearing = sockets.iter().find(|socket| socket.hears(address));
-        hearing.map(Arc::clone)
+        sockets.iter().find(|socket| socket.is_at(address)).cloned()
     }
 
     fn add(&self, socket: Arc<SharedSocket>) {
