@@ -2,6 +2,7 @@
 //! lets no QUIC through, and adds rubbish of its own; and at the device's one port.
 
 mod at_the_port;
+mod moving;
 mod parallel;
 
 use std::collections::{BTreeMap, BTreeSet};

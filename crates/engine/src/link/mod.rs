@@ -10,6 +10,8 @@ mod carried;
 mod connecting;
 mod medium;
 mod port;
+#[cfg(test)]
+mod restart;
 mod sdp;
 mod shared;
 mod socket;
