@@ -95,6 +95,14 @@ pub(crate) struct Here {
     #[arg(long, value_name = "PART", value_enum, value_delimiter = ',')]
     pub(crate) parts: Vec<Part>,
 
+    /// Leave idle shares alone for this long before they are looked at [default: 5, with the DHT 30]
+    #[arg(long, value_name = "SECONDS", value_parser = whole_seconds)]
+    pub(crate) settle: Option<Duration>,
+
+    /// Look at idle shares for this long [default: 30, with the DHT 120]
+    #[arg(long, value_name = "SECONDS", value_parser = whole_seconds)]
+    pub(crate) idle: Option<Duration>,
+
     #[command(flatten)]
     pub(crate) common: Common,
 }
@@ -113,7 +121,7 @@ pub(crate) enum Part {
     /// A file of 40 GB (of zeros, but the receiver needs that much free disk) that is opened while
     /// it is being hashed, until its first byte
     Early,
-    /// Ten shares that nobody fetches
+    /// Ten shares that nobody fetches, without the DHT and with it
     Idle,
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use passalong_netns::{Failure, Used};
 
 use crate::args::{self, Part};
+use crate::directory::Directory;
 use crate::ends::Ends;
 use crate::files::Load;
 use crate::measure::{Ground, Plan};
@@ -41,6 +42,9 @@ const IDLE_SHARES: usize = 10;
 /// looked at for this long.
 const SETTLING: Duration = Duration::from_secs(5);
 const IDLING: Duration = Duration::from_secs(30);
+/// The same where it is in a DHT, which it enters first and then asks now and then.
+const SETTLING_IN_DHT: Duration = Duration::from_secs(30);
+const IDLING_IN_DHT: Duration = Duration::from_secs(120);
 
 /// Measures what `args` asks for, prints a table and writes the results.
 pub(crate) async fn run(args: args::Here) -> Result<(), Failure> {
@@ -72,7 +76,13 @@ pub(crate) async fn run(args: args::Here) -> Result<(), Failure> {
             match part {
                 Part::Hashing => keep(hashing(&installed, &mut ground, repeat).await, &mut results),
                 Part::Early => keep(early(&installed, &ground, repeat).await, &mut results),
-                Part::Idle => keep(idle(&installed, &ground, repeat).await, &mut results),
+                Part::Idle => {
+                    for kind in [Kind::Idle, Kind::IdleInDht] {
+                        let idleness = Idleness::of(kind, &args);
+                        let run = idle(idleness, &installed, &ground, repeat).await;
+                        keep(run, &mut results);
+                    }
+                }
                 Part::File | Part::Small | Part::Many => {
                     let (kind, load) = load(part, common.size);
                     for program in wanted.iter().copied().filter(|p| installed.has(*p)) {
@@ -159,11 +169,39 @@ async fn early(installed: &Installed, ground: &Ground, repeat: u32) -> Result<Ru
     })
 }
 
+/// How idle shares are measured.
+#[derive(Clone, Copy, Debug)]
+struct Idleness {
+    kind: Kind,
+    /// How long they are left alone, and looked at.
+    settling: Duration,
+    looking: Duration,
+}
+
+impl Idleness {
+    fn of(kind: Kind, args: &args::Here) -> Idleness {
+        let (settling, looking) = match kind {
+            Kind::IdleInDht => (SETTLING_IN_DHT, IDLING_IN_DHT),
+            _ => (SETTLING, IDLING),
+        };
+        Idleness {
+            kind,
+            settling: args.settle.unwrap_or(settling),
+            looking: args.idle.unwrap_or(looking),
+        }
+    }
+}
+
 /// Offers ten files one after the other, then all of them at once, and looks
 /// what that costs while nobody comes.
-async fn idle(installed: &Installed, ground: &Ground, repeat: u32) -> Result<Run, Failure> {
+async fn idle(
+    idleness: Idleness,
+    installed: &Installed,
+    ground: &Ground,
+    repeat: u32,
+) -> Result<Run, Failure> {
     let room = ground.room()?;
-    let passalong = passalong(installed, room.path());
+    let mut passalong = passalong(installed, room.path());
     for share in 1..=IDLE_SHARES {
         let path = room.path().join(format!("{share}.bin"));
         Load::File { bytes: MEGABYTE }.make(&path)?;
@@ -172,21 +210,27 @@ async fn idle(installed: &Installed, ground: &Ground, repeat: u32) -> Result<Run
         offered.running.interrupt();
         offered.running.ended().await?;
     }
+    let directory = match idleness.kind {
+        Kind::IdleInDht => Some(Directory::open().await?),
+        _ => None,
+    };
+    passalong.dht = directory.as_ref().map_or(&[], Directory::doors);
     let mut offered = passalong.offer(&[]).await?;
-    tokio::time::sleep(SETTLING).await;
+    tokio::time::sleep(idleness.settling).await;
     let before = offered.running.used();
-    tokio::time::sleep(IDLING).await;
+    tokio::time::sleep(idleness.looking).await;
     let cost = Cost::between(before, offered.running.used());
-    let seconds = IDLING.as_secs_f64();
+    let seconds = idleness.looking.as_secs_f64();
     eprintln!(
-        "  {repeat} idle: {:.2} % of a core",
+        "  {repeat} {}: {:.2} % of a core",
+        idleness.kind.words(),
         cost.cpu_seconds / seconds * 100.0
     );
     Ok(Run {
         files: IDLE_SHARES as u32,
         seconds,
         sender: Some(cost),
-        ..named(Kind::Idle, repeat)
+        ..named(idleness.kind, repeat)
     })
 }
 
@@ -204,6 +248,7 @@ fn passalong<'a>(installed: &'a Installed, work: &'a Path) -> Passalong<'a> {
         ends: &Ends::Here,
         work,
         data_channel_alone: false,
+        dht: &[],
     }
 }
 

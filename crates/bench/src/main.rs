@@ -7,6 +7,7 @@
 
 mod args;
 mod bars;
+mod directory;
 mod emulator;
 mod ends;
 mod files;

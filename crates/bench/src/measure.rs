@@ -165,6 +165,7 @@ async fn hand_over(
                 ends,
                 work,
                 data_channel_alone: program == Program::DataChannel,
+                dht: &[],
             };
             passalong.transfer(source, plan.limit).await
         }

@@ -216,7 +216,7 @@ fn plot(results: &Results, road: &Road) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::results::Run;
+    use crate::results::{Cost, Run};
 
     fn results() -> Results {
         let run = |road: &str, program: &str, seconds| Run {
@@ -262,6 +262,42 @@ mod tests {
         assert!(
             speeds(&results())
                 .contains("| wan | one file | passalong | 200.0 Mbit/s | 200.0–200.0 | 1 |")
+        );
+    }
+
+    #[test]
+    fn idle_shares_have_a_row_each_without_the_dht_and_in_it() {
+        let run = |load, cpu_seconds, seconds| Run {
+            road: "loopback".to_owned(),
+            load,
+            program: "passalong".to_owned(),
+            files: 10,
+            seconds,
+            whole: true,
+            sender: Some(Cost {
+                cpu_seconds,
+                peak_bytes: Some(20_000_000),
+            }),
+            ..Run::default()
+        };
+        let results = Results {
+            runs: vec![
+                run(Kind::IdleInDht, 0.48, 120.0),
+                run(Kind::Idle, 0.03, 30.0),
+            ],
+            ..Results::default()
+        };
+        let rows = |text: String| text.lines().skip(2).map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(
+            rows(speeds(&results)),
+            [
+                "| loopback | ten idle shares | passalong | 0.10 % of a core | 0.10–0.10 | 1 |  |",
+                "| loopback | ten idle shares in the DHT | passalong | 0.40 % of a core | 0.40–0.40 | 1 |  |",
+            ]
+        );
+        assert_eq!(
+            rows(costs(&results))[1],
+            "| loopback | ten idle shares in the DHT | passalong |  | 20 |"
         );
     }
 

@@ -41,6 +41,8 @@ pub(crate) struct Passalong<'a> {
     pub(crate) work: &'a Path,
     /// Whether only the data channel may be used.
     pub(crate) data_channel_alone: bool,
+    /// HOST:PORT of the nodes where the DHT is entered; none: without the DHT.
+    pub(crate) dht: &'a [String],
 }
 
 /// A share whose invite works.
@@ -156,13 +158,16 @@ impl Passalong<'_> {
             .arg(self.ends.address(end).to_string());
         command.args([
             "--no-lan",
-            "--no-dht",
             "--no-port-mapping",
             "--stun",
             "none",
             "--turn",
             "none",
         ]);
+        match self.dht {
+            [] => command.arg("--no-dht"),
+            doors => command.args(doors.iter().flat_map(|door| ["--dht-bootstrap", door])),
+        };
         if self.data_channel_alone {
             command.arg("--no-quic");
         }

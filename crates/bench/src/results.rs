@@ -82,6 +82,8 @@ pub(crate) enum Kind {
     Early,
     /// Ten shares that nobody fetches; processor time is that of the sender.
     Idle,
+    /// The same, in a DHT where they can be found.
+    IdleInDht,
 }
 
 impl Kind {
@@ -94,6 +96,7 @@ impl Kind {
             Kind::Hashing => "hashing",
             Kind::Early => "40 GB still being hashed",
             Kind::Idle => "ten idle shares",
+            Kind::IdleInDht => "ten idle shares in the DHT",
         }
     }
 }
@@ -346,5 +349,22 @@ mod tests {
         let again = Results::read(&path).expect("read");
         assert_eq!(format!("{results:?}"), format!("{again:?}"));
         assert!(again.machine.cores > 0);
+    }
+
+    #[test]
+    fn results_from_before_there_was_a_dht_to_be_idle_in_are_read() {
+        let text = r#"{
+            "machine": { "processor": "p", "cores": 2, "memory_bytes": 1, "kernel": "k" },
+            "programs": [],
+            "runs": [{
+                "road": "loopback", "load": "idle", "program": "passalong", "repeat": 1,
+                "bytes": 0, "files": 10, "seconds": 30.0, "whole": true,
+                "sender": { "cpu_seconds": 0.03, "peak_bytes": 20000000 }
+            }]
+        }"#;
+        let results: Results = serde_json::from_str(text).expect("read");
+        assert_eq!(results.runs[0].load, Kind::Idle);
+        let new = serde_json::to_string(&Kind::IdleInDht).expect("written");
+        assert_eq!(new, "\"idle-in-dht\"");
     }
 }

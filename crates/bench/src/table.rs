@@ -63,7 +63,7 @@ fn row(group: &Group<'_>) -> [String; 8] {
 pub(crate) fn speed(group: &Group<'_>) -> (String, String) {
     let first = group.first();
     let unfinished = if group.whole() { "" } else { " (not whole)" };
-    if first.load == Kind::Idle {
+    if matches!(first.load, Kind::Idle | Kind::IdleInDht) {
         let share = group.spread(|run| {
             let cpu = run.sender?.cpu_seconds;
             (run.seconds > 0.0).then(|| cpu / run.seconds * 100.0)
@@ -97,7 +97,8 @@ pub(crate) fn first_byte(group: &Group<'_>) -> String {
 
 /// Processor seconds for a gigabyte, of the sender and the receiver.
 pub(crate) fn cpu(group: &Group<'_>) -> String {
-    if matches!(group.first().load, Kind::Idle | Kind::Early) {
+    let load = group.first().load;
+    if matches!(load, Kind::Idle | Kind::IdleInDht | Kind::Early) {
         return String::new();
     }
     let gigabytes = |bytes: u64| bytes as f64 / 1e9;
