@@ -8,6 +8,7 @@ use passalong_proto::rendezvous::agenda::{
     Agenda, LONGEST_BACK_OFF, LOOK, MemberAgenda, MemberErrand, Outcome, QUIET_AFTER, QUIET_LOOK,
     STILL_AFTER, STILL_LOOK, SeekerAgenda, SeekerErrand,
 };
+use passalong_proto::rendezvous::rounds::{AT_FULL_PACE, OTHERS, Rounds};
 use proptest::prelude::*;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -249,10 +250,103 @@ fn who_waits_for_hours_asks_little_and_is_met_within_twenty_seconds() {
     assert!(longest_gap(&later, SeekerErrand::Check) < 20 * SECOND);
 }
 
+/// A device with `count` shares that were offered together: when it looks for each of
+/// them, until `end`. `outcome` says what comes of a look for the share with a number.
+fn device(
+    count: usize,
+    end: Duration,
+    outcome: impl Fn(usize, Duration) -> Outcome,
+) -> Vec<Vec<Duration>> {
+    let mut rounds = Rounds::default();
+    let mut agendas: Vec<(u64, MemberAgenda)> = (0..count as u64)
+        .map(|seed| {
+            (
+                rounds.enter(Duration::ZERO),
+                MemberAgenda::new(Duration::ZERO, seed),
+            )
+        })
+        .collect();
+    let mut looks = vec![Vec::new(); count];
+    let mut now = Duration::ZERO;
+    while now < end {
+        for (share, (number, agenda)) in agendas.iter_mut().enumerate() {
+            while let Some(errand) = agenda.next(now) {
+                let mut came = Outcome::Done;
+                if errand == MemberErrand::Collect {
+                    looks[share].push(now);
+                    came = outcome(share, now);
+                    agenda.leave_at_least(rounds.pause(*number, agenda.touched()));
+                }
+                agenda.done(errand, came, now);
+            }
+        }
+        let wake = agendas.iter().filter_map(|(_, agenda)| agenda.wake()).min();
+        now = wake.unwrap_or(end).max(now);
+    }
+    looks
+}
+
+#[test]
+fn however_many_shares_a_device_has_it_looks_about_as_often_as_for_five() {
+    let looks = |count, end| {
+        let all = device(count, end, |_, _| Outcome::Done);
+        all.iter().map(Vec::len).sum::<usize>() as f64
+    };
+    let one = looks(1, QUIET_AFTER);
+    for count in 1..=AT_FULL_PACE {
+        assert!(looks(count, QUIET_AFTER) > one * count as f64 * 0.95);
+    }
+    let most = one * (AT_FULL_PACE as f64 + f64::from(OTHERS));
+    for count in [5, 10, 15] {
+        let together = looks(count, QUIET_AFTER);
+        assert!(
+            together < most * 1.15,
+            "{together} looks for {count} shares"
+        );
+        assert!(
+            together > most * 0.85,
+            "{together} looks for {count} shares"
+        );
+    }
+    // Each of more is looked for once a minute.
+    let hundred = looks(100, QUIET_AFTER);
+    assert!(hundred < looks(10, QUIET_AFTER) * 5.0, "{hundred} looks");
+    // Later, when each is looked for less often anyway, hardly any have to wait for others.
+    let [few, many] = [1, 10].map(|count| looks(count, STILL_AFTER + 10 * HOUR));
+    assert!(many > few * 10.0 * 0.8, "{many} looks, for one {few}");
+}
+
+#[test]
+fn the_latest_of_many_shares_are_looked_for_at_full_pace_and_so_is_who_was_just_knocked_at() {
+    let knock = |share: usize, now: Duration| match share {
+        0 if (5 * MINUTE..6 * MINUTE).contains(&now) => Outcome::News,
+        _ => Outcome::Done,
+    };
+    let looks = device(10, QUIET_AFTER, knock);
+    let longest = |share: usize, from: Duration, to: Duration| {
+        let within = |at: &&Duration| (from..to).contains(*at);
+        let times: Vec<Duration> = looks[share].iter().filter(within).copied().collect();
+        let gaps = times.windows(2).map(|pair| pair[1] - pair[0]);
+        gaps.max().unwrap()
+    };
+    let full = LOOK + LOOK / 5;
+    for share in [8, 9] {
+        assert!(longest(share, Duration::ZERO, QUIET_AFTER) < full);
+    }
+    // The third gives its place up to the one that was knocked at.
+    assert!(longest(7, Duration::ZERO, 5 * MINUTE) < full);
+    assert!(longest(7, 7 * MINUTE, QUIET_AFTER) > full);
+    assert!(longest(0, MINUTE, 5 * MINUTE) > full);
+    assert!(longest(0, 6 * MINUTE, QUIET_AFTER) < full);
+    assert!(longest(1, Duration::ZERO, QUIET_AFTER) < 40 * SECOND);
+}
+
 /// Two who follow their agendas, with errands that take a second: how long until
-/// the seeker has its answer.
-fn meeting(seed: u64, quiet: Duration) -> Duration {
+/// the seeker has its answer. The member has other shares, and leaves `pause` between two
+/// looks for this one.
+fn meeting(seed: u64, quiet: Duration, pause: Duration) -> Duration {
     let mut member_agenda = MemberAgenda::new(Duration::ZERO, seed);
+    member_agenda.leave_at_least(pause);
     let mut now = Duration::ZERO;
     follow(&mut member_agenda, &mut now, quiet, |_, _| Outcome::Done);
     let start = now;
@@ -285,15 +379,39 @@ fn meeting(seed: u64, quiet: Duration) -> Duration {
     unreachable!()
 }
 
+/// The median of 200 meetings, and the slowest. They begin at any time between two looks.
+fn meetings(quiet: Duration, pause: Duration) -> [Duration; 2] {
+    let meet = |number| {
+        let begin = quiet + pause.max(STILL_LOOK) * number / 200;
+        meeting(number.into(), begin, pause)
+    };
+    let mut times: Vec<Duration> = (0..200).map(meet).collect();
+    times.sort();
+    [times[100], times[199]]
+}
+
 #[test]
 fn two_meet_within_fifteen_seconds_at_the_median_and_never_much_later() {
-    let mut times: Vec<Duration> = (0..200).map(|seed| meeting(seed, MINUTE)).collect();
-    times.sort();
-    assert!(times[100] <= 15 * SECOND, "{:?}", times[100]);
-    assert!(times[199] <= 25 * SECOND, "{:?}", times[199]);
-    let mut late: Vec<Duration> = (0..200).map(|seed| meeting(seed, 5 * HOUR)).collect();
-    late.sort();
-    assert!(late[199] <= 45 * SECOND, "{:?}", late[199]);
+    let [median, slowest] = meetings(MINUTE, LOOK);
+    assert!(median <= 15 * SECOND, "{median:?}");
+    assert!(slowest <= 25 * SECOND, "{slowest:?}");
+    let [_, slowest] = meetings(5 * HOUR, LOOK);
+    assert!(slowest <= 45 * SECOND, "{slowest:?}");
+}
+
+#[test]
+fn the_oldest_of_ten_shares_is_met_within_half_a_minute_at_the_median() {
+    let mut rounds = Rounds::default();
+    let oldest = rounds.enter(Duration::ZERO);
+    for _ in 1..10 {
+        rounds.enter(SECOND);
+    }
+    let pause = rounds.pause(oldest, Duration::ZERO);
+    for quiet in [10 * MINUTE, HOUR, 5 * HOUR] {
+        let [median, slowest] = meetings(quiet, pause);
+        assert!(median <= 30 * SECOND, "{median:?}");
+        assert!(slowest <= 50 * SECOND, "{slowest:?}");
+    }
 }
 
 proptest! {

@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 
-use super::{Lease, Unwritten, this_hour};
+use super::{Dht, Lease, Unwritten, this_hour};
 use crate::context::Context;
 
 /// Knocks taken out of the mailboxes at one look: what somebody with the invite
@@ -63,7 +63,9 @@ impl Drop for Member {
 impl Member {
     /// Can be met from now on, unless the DHT is switched off.
     pub(crate) fn start(context: &Arc<Context>, secret: InviteSecret) -> Option<Member> {
-        let lease = context.dht()?.join();
+        let dht = context.dht()?;
+        let lease = dht.join();
+        let now = dht.began.elapsed();
         let (crowd, watched) = watch::channel(Crowd {
             links: 0,
             room: true,
@@ -74,8 +76,9 @@ impl Member {
             secret,
             lease,
             crowd: watched,
-            agenda: MemberAgenda::new(Duration::ZERO, u64::from_le_bytes(crate::random())),
-            began: Instant::now(),
+            agenda: MemberAgenda::new(now, u64::from_le_bytes(crate::random())),
+            began: dht.began,
+            round: Round::among(dht, now),
             announced: Vec::new(),
             seen: VecDeque::new(),
             answers,
@@ -92,6 +95,30 @@ impl Member {
         let crowd = Crowd { links, room };
         self.crowd
             .send_if_modified(|now| std::mem::replace(now, crowd) != crowd);
+    }
+}
+
+/// A share among those of this device, until this is dropped.
+struct Round {
+    dht: Arc<Dht>,
+    number: u64,
+}
+
+impl Round {
+    fn among(dht: Arc<Dht>, now: Duration) -> Round {
+        let number = dht.rounds().enter(now);
+        Round { dht, number }
+    }
+
+    /// How long to leave between two looks where something last happened at `touched`.
+    fn since(&self, touched: Duration) -> Duration {
+        self.dht.rounds().pause(self.number, touched)
+    }
+}
+
+impl Drop for Round {
+    fn drop(&mut self) {
+        self.dht.rounds().leave(self.number);
     }
 }
 
@@ -118,6 +145,7 @@ struct Meeting {
     crowd: watch::Receiver<Crowd>,
     agenda: MemberAgenda,
     began: Instant,
+    round: Round,
     /// The addresses that were told of last.
     announced: Vec<SocketAddr>,
     seen: VecDeque<Seen>,
@@ -193,6 +221,8 @@ impl Meeting {
                     Some(knocks) => self.take_in(&knocks),
                     None => Outcome::Failed,
                 };
+                let pause = self.round.since(self.agenda.touched());
+                self.agenda.leave_at_least(pause);
                 self.agenda.done(MemberErrand::Collect, outcome, now);
                 if self.announced != self.addresses() {
                     self.agenda.renewed(now);

@@ -16,13 +16,15 @@ mod seeker;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use passalong_proto::invite::InviteSecret;
+use passalong_proto::rendezvous::rounds::Rounds;
 use passalong_proto::rendezvous::{Hour, Place, Slot, next_seq};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::Instant;
 
 pub(crate) use self::member::{Mail, Member};
 use self::node::{Item, Node, Unreachable, Unwritten};
@@ -72,6 +74,9 @@ pub(crate) struct Dht {
     store: Arc<Store>,
     node: Mutex<Weak<Running>>,
     tidying: Mutex<JoinSet<()>>,
+    /// What times of members count from.
+    began: Instant,
+    rounds: Mutex<Rounds>,
 }
 
 /// How the node is.
@@ -115,6 +120,8 @@ impl Dht {
             store,
             node: Mutex::default(),
             tidying: Mutex::default(),
+            began: Instant::now(),
+            rounds: Mutex::default(),
         }))
     }
 
@@ -140,6 +147,11 @@ impl Dht {
         });
         *node = Arc::downgrade(&running);
         Lease(running)
+    }
+
+    /// The shares that are looked after here.
+    fn rounds(&self) -> MutexGuard<'_, Rounds> {
+        self.rounds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Does something that nobody waits for, unless the engine ends before.

@@ -5,7 +5,9 @@
 //! just come online, offered something or heard a knock looks often; where nothing
 //! happens pauses grow; after a failure they double. Unless somebody has just
 //! knocked, a member looks the less the more links it has: the members of a swarm
-//! together look about as often as one alone. Whoever is connected, or has no room, does not look at all.
+//! together look about as often as one alone. A device with many shares looks for most
+//! of them less often, too (`rounds`). Whoever is connected, or has no room, does not
+//! look at all.
 
 use std::time::Duration;
 
@@ -17,7 +19,7 @@ pub const LOOK: Duration = Duration::from_secs(10);
 pub const QUIET_LOOK: Duration = Duration::from_secs(20);
 /// The same once nothing has happened for [`STILL_AFTER`].
 pub const STILL_LOOK: Duration = Duration::from_secs(30);
-/// Longest pause between two looks, however many links there are.
+/// Longest pause between two looks, however many links and shares there are.
 pub const LONGEST_LOOK: Duration = Duration::from_secs(60);
 /// How long after a knock others are expected, whom not everybody has met.
 pub const ARRIVING: Duration = Duration::from_secs(120);
@@ -165,8 +167,12 @@ pub struct MemberAgenda {
     collect: Due,
     /// When something last happened.
     stirred: Duration,
+    /// When something last happened that is of this share alone.
+    touched: Duration,
     /// When somebody last knocked.
     knocked: Option<Duration>,
+    /// Shortest pause, for the sake of other shares.
+    least: Duration,
     links: usize,
     room: bool,
     dice: Dice,
@@ -180,7 +186,9 @@ impl MemberAgenda {
             announce: Due::at(now),
             collect: Due::at(now),
             stirred: now,
+            touched: now,
             knocked: None,
+            least: LOOK,
             links: 0,
             room: true,
             dice: Dice::new(seed),
@@ -191,12 +199,25 @@ impl MemberAgenda {
     pub fn crowd(&mut self, now: Duration, links: usize, room: bool) {
         if links < self.links || (room && !self.room) {
             // Somebody was lost, who may be looking for us.
+            self.touched = now;
             self.stir(now);
         }
         (self.links, self.room) = (links, room);
     }
 
-    /// Something happened that others may come after: files were offered, addresses
+    /// When something last happened that is of this share alone: it was offered,
+    /// somebody knocked or was lost.
+    pub fn touched(&self) -> Duration {
+        self.touched
+    }
+
+    /// The pause between two looks is at least `pause` from now on, unless somebody has
+    /// just knocked.
+    pub fn leave_at_least(&mut self, pause: Duration) {
+        self.least = pause;
+    }
+
+    /// Something happened to this device that others may come after: its addresses
     /// changed.
     pub fn renewed(&mut self, now: Duration) {
         self.announce.hasten(now);
@@ -236,6 +257,7 @@ impl Agenda for MemberAgenda {
             MemberErrand::Collect => {
                 if outcome == Outcome::News {
                     self.stirred = now;
+                    self.touched = now;
                     self.knocked = Some(now);
                 }
                 let quiet = now.saturating_sub(self.stirred);
@@ -245,9 +267,13 @@ impl Agenda for MemberAgenda {
                     _ => STILL_LOOK,
                 };
                 let arriving = self.knocked.is_some_and(|at| now < at + ARRIVING);
-                let others = if arriving { 0 } else { self.links };
+                let (others, least) = match arriving {
+                    true => (0, LOOK),
+                    false => (self.links, self.least),
+                };
                 let crowd = u32::try_from(others).unwrap_or(u32::MAX);
                 let pause = alone
+                    .max(least)
                     .saturating_mul(crowd.saturating_add(1))
                     .min(LONGEST_LOOK);
                 self.collect.done(outcome, now, pause, &mut self.dice);

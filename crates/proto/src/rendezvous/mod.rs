@@ -4,7 +4,7 @@
 //! Every place follows from the invite secret, so whoever holds the invite finds
 //! all of them and nobody else can tell what they are, read them or write there.
 //! `note` is the seal, `presence` and `mailbox` are what notes say, `agenda` when
-//! they are looked at. How bytes get in and out of the DHT is not decided here.
+//! they are looked at, `rounds` how the shares of a device share that. How bytes get in and out of the DHT is not decided here.
 //!
 //! Places do not depend on the time: with the clocks of two people a day off, each
 //! would have to look at several days' places and be a worse guest for it.
@@ -13,6 +13,7 @@ pub mod agenda;
 pub mod mailbox;
 pub mod note;
 pub mod presence;
+pub mod rounds;
 
 use ed25519_dalek::SigningKey;
 
