@@ -197,20 +197,25 @@ fn pieces(numbers: std::ops::Range<u32>) -> Vec<Piece> {
         .collect()
 }
 
+async fn send_one(lanes: &mut Sender, piece: &Piece, limits: &Limits) {
+    loop {
+        let way = lanes.way().await;
+        let outcome = way
+            .send(std::slice::from_ref(piece), limits, &|_, _| {})
+            .await;
+        match lanes.settle(&outcome).await {
+            Next::Others => return,
+            Next::Again => {}
+            Next::Nothing => panic!("the link is gone"),
+        }
+    }
+}
+
 /// Sends one piece after the other.
 async fn send_all(lanes: &mut Sender, pieces: &[Piece]) {
     let limits = Limits::default();
     for piece in pieces {
-        loop {
-            let way = lanes.way().await;
-            let piece = std::slice::from_ref(piece);
-            let outcome = way.send(piece, &limits, &|_, _| {}).await;
-            match lanes.settle(&outcome).await {
-                Next::Others => break,
-                Next::Again => {}
-                Next::Nothing => panic!("the link is gone"),
-            }
-        }
+        send_one(lanes, piece, &limits).await;
     }
 }
 

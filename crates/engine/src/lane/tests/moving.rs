@@ -203,8 +203,7 @@ async fn pieces_survive_a_move(mover: Role, left: Opening) {
     let sending = async {
         let mut sent = 0;
         while sent < all.len() && !moved.load(Ordering::Relaxed) {
-            let piece = std::slice::from_ref(&all[sent]);
-            assert!(answerer.lanes.send(piece, &limits, &|_, _| {}).await);
+            send_one(&mut answerer.lanes, &all[sent], &limits).await;
             sent += 1;
         }
         let lost = timeout(PATIENCE, answerer.lost.recv()).await.unwrap();
