@@ -127,11 +127,17 @@ impl Lane for DataLane {
     ) -> Sent {
         let _writing = self.writing.lock().await;
         self.used.notify_one();
+        // Bytes since it was last looked whether there is room.
+        let mut unlooked = FRAME_DATA;
         for (piece, bytes) in pieces {
             let frames = bytes.len().div_ceil(FRAME_DATA);
             for (index, data) in bytes.chunks(FRAME_DATA).enumerate() {
                 limits.send(data.len()).await;
-                self.has_room().await;
+                unlooked += data.len();
+                if unlooked >= FRAME_DATA {
+                    self.has_room().await;
+                    unlooked = 0;
+                }
                 if index + 1 == frames {
                     told(*piece, bytes.len() as u64);
                 }
