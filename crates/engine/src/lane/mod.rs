@@ -104,16 +104,30 @@ struct Mark {
 
 /// The lane that pieces are to go out on next.
 pub(crate) struct Way {
-    kind: LaneKind,
-    lane: Arc<dyn Lane>,
-    is_strand: bool,
+    lane: Through,
     _wanted: Option<Wanted>,
+}
+
+enum Through {
+    /// The link's own data channel.
+    Data(Arc<DataLane>),
+    Strand(Arc<Strand>),
+    Quic(QuicLane),
+}
+
+impl Through {
+    fn lane(&self) -> &dyn Lane {
+        match self {
+            Through::Data(data) => &**data,
+            Through::Strand(strand) => &**strand,
+            Through::Quic(quic) => quic,
+        }
+    }
 }
 
 /// What became of pieces that were sent on a [`Way`].
 pub(crate) struct Outcome {
-    kind: LaneKind,
-    is_strand: bool,
+    lane: Through,
     sent: Sent,
 }
 
@@ -136,11 +150,9 @@ impl Way {
         limits: &Limits,
         told: &(dyn Fn(PieceRef, u64) + Send + Sync),
     ) -> Outcome {
-        Outcome {
-            kind: self.kind,
-            is_strand: self.is_strand,
-            sent: self.lane.send(pieces, limits, told).await,
-        }
+        let sent = self.lane.lane().send(pieces, limits, told).await;
+        let lane = self.lane;
+        Outcome { lane, sent }
     }
 }
 
@@ -179,54 +191,51 @@ impl Sender {
     pub(crate) async fn way(&mut self) -> Way {
         if let (LaneKind::Quic, Some(quic)) = (self.kind(), &self.known) {
             return Way {
-                kind: LaneKind::Quic,
-                lane: Arc::new(quic.clone()),
-                is_strand: false,
+                lane: Through::Quic(quic.clone()),
                 _wanted: None,
             };
         }
         let strands = self.strands.borrow().clone();
-        let mut best: (&Arc<DataLane>, Option<&Arc<Strand>>) = (&self.data, None);
+        let mut best = Through::Data(Arc::clone(&self.data));
+        let mut wanted = &self.data;
         if !strands.is_empty() {
             let mut least = self.data.queue().await;
             for strand in strands.iter().filter(|strand| strand.is_usable()) {
                 let queue = strand.data.queue().await;
                 if queue < least {
                     least = queue;
-                    best = (&strand.data, Some(strand));
+                    best = Through::Strand(Arc::clone(strand));
+                    wanted = &strand.data;
                 }
             }
         }
-        let (data, strand) = best;
         Way {
-            kind: LaneKind::DataChannel,
-            _wanted: Some(data.want()),
-            is_strand: strand.is_some(),
-            lane: match strand {
-                Some(strand) => Arc::clone(strand) as Arc<dyn Lane>,
-                None => Arc::clone(data) as Arc<dyn Lane>,
-            },
+            lane: best,
+            _wanted: Some(wanted.want()),
         }
     }
 
     /// Takes in what became of pieces.
     pub(crate) async fn settle(&mut self, outcome: &Outcome) -> Next {
-        match (outcome.sent, outcome.kind) {
-            (Sent::Yes, kind) => {
-                let delivered = self.delivered(kind).await;
-                self.measure(kind, delivered);
+        match (outcome.sent, &outcome.lane) {
+            (Sent::Yes, Through::Quic(quic)) => {
+                self.measure(LaneKind::Quic, quic.delivered().await);
                 Next::Others
             }
-            (Sent::Broken, LaneKind::Quic) => Next::Others,
-            (Sent::Not, LaneKind::Quic) => {
+            (Sent::Yes, Through::Data(_) | Through::Strand(_)) => {
+                let delivered = self.delivered().await;
+                self.measure(LaneKind::DataChannel, delivered);
+                Next::Others
+            }
+            (Sent::Broken, Through::Quic(_) | Through::Strand(_)) => Next::Others,
+            (Sent::Not, Through::Quic(_)) => {
                 // It was not noticed yet that it is gone.
                 self.known = None;
                 self.choice.quic(false);
                 Next::Again
             }
-            (Sent::Broken, LaneKind::DataChannel) if outcome.is_strand => Next::Others,
-            (Sent::Not, LaneKind::DataChannel) if outcome.is_strand => Next::Again,
-            (Sent::Broken | Sent::Not, LaneKind::DataChannel) => Next::Nothing,
+            (Sent::Not, Through::Strand(_)) => Next::Again,
+            (Sent::Broken | Sent::Not, Through::Data(_)) => Next::Nothing,
         }
     }
 
@@ -242,11 +251,8 @@ impl Sender {
         }
     }
 
-    /// Bytes that the peer has, of all that was ever sent on lanes of this kind.
-    async fn delivered(&self, kind: LaneKind) -> u64 {
-        if let (LaneKind::Quic, Some(quic)) = (kind, &self.known) {
-            return quic.delivered().await;
-        }
+    /// Bytes that the peer has, of all that was ever sent on data channels.
+    async fn delivered(&self) -> u64 {
         let strands = self.strands.borrow().clone();
         let mut delivered = self.data.delivered().await;
         for strand in strands {

@@ -309,12 +309,7 @@ impl Unconnected {
     /// A connection that has set its local description, and what it knows of
     /// the peer's.
     async fn connecting(self, remote: Option<&Offer>) -> Result<Connecting, LinkError> {
-        let description = self.connection.local_description().await;
-        let credentials = description
-            .and_then(|description| sdp::credentials(&description.sdp))
-            .ok_or_else(|| {
-                LinkError::Setup("the local description lacks credentials".to_owned())
-            })?;
+        let credentials = credentials(&*self.connection).await?;
         for lent in self.lending.all() {
             lent.named(credentials.ufrag.as_str());
         }
@@ -333,6 +328,14 @@ impl Unconnected {
             known_candidates: remote.map_or_else(Vec::new, |remote| remote.candidates.clone()),
         })
     }
+}
+
+/// What a connection goes by, once it has set its local description.
+pub(super) async fn credentials(connection: &dyn PeerConnection) -> Result<Credentials, LinkError> {
+    let description = connection.local_description().await;
+    description
+        .and_then(|description| sdp::credentials(&description.sdp))
+        .ok_or_else(|| LinkError::Setup("the local description lacks credentials".to_owned()))
 }
 
 async fn build(settings: &LinkSettings) -> Result<Unconnected, LinkError> {

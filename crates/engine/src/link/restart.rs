@@ -7,7 +7,7 @@
 use passalong_proto::knock::Offer;
 use webrtc::peer_connection::RTCSessionDescription;
 
-use super::{LinkError, LinkHandle, sdp};
+use super::{LinkError, LinkHandle, connecting, sdp};
 
 impl LinkHandle {
     /// Begins a restart. Returns this side's half without candidates; the sockets stay
@@ -35,12 +35,7 @@ impl LinkHandle {
     }
 
     async fn half(&self) -> Result<Offer, LinkError> {
-        let description = self.connection.local_description().await;
-        let credentials = description
-            .and_then(|description| sdp::credentials(&description.sdp))
-            .ok_or_else(|| {
-                LinkError::Setup("the local description lacks credentials".to_owned())
-            })?;
+        let credentials = connecting::credentials(&*self.connection).await?;
         Ok(Offer {
             ufrag: credentials.ufrag,
             password: credentials.password,
