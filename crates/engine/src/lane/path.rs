@@ -16,7 +16,7 @@ use quinn::{
     AsyncTimer, AsyncUdpSocket, Endpoint, EndpointConfig, MtuDiscoveryConfig, Runtime,
     ServerConfig, TokioRuntime, TransportConfig, UdpPoller, VarInt,
 };
-
+use quinn_proto::RandomConnectionIdGenerator;
 use tokio::runtime::Handle;
 
 use super::congestion::Bandwidth;
@@ -79,9 +79,7 @@ pub(super) fn transport(remote: SocketAddr, manner: Manner) -> Arc<TransportConf
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
         .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
-        .datagram_receive_buffer_size(None)
-        // A piece that is begun comes whole before the next one gets a turn.
-        .send_fairness(false);
+        .datagram_receive_buffer_size(None);
     Arc::new(config)
 }
 
@@ -94,6 +92,8 @@ pub(super) fn speak(
     let mut config = EndpointConfig::default();
     // Sorting goes by the bit that greasing would change (RFC 9287).
     config.grease_quic_bit(false);
+    // The path says which connection a packet is of, and saves each its eight bytes.
+    config.cid_generator(|| Box::new(RandomConnectionIdGenerator::new(0)));
     if is_own(remote.ip()) {
         let largest = config.max_udp_payload_size(SAME_MACHINE_MTU);
         largest.map_err(|_| io::ErrorKind::InvalidInput)?;

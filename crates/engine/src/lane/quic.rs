@@ -87,6 +87,12 @@ impl QuicLane {
     }
 }
 
+/// Of several streams the oldest goes first, with what is to be sent again of it too: a
+/// piece that lacks one packet is of no use, and keeps the next one from being asked for.
+fn priority(number: u64) -> i32 {
+    i32::MAX - i32::try_from(number).unwrap_or(i32::MAX)
+}
+
 impl Book {
     /// Counts pieces as begun, unless the lane broke.
     fn begin(&self, stream: u64, pieces: &[Piece]) -> bool {
@@ -129,6 +135,8 @@ impl Lane for QuicLane {
         if !self.book.begin(number, pieces) {
             return Sent::Not;
         }
+        // A stream that is gone shows at the next step.
+        let _ = stream.set_priority(priority(number));
         let written = self.write(&mut stream, pieces, limits, told).await;
         if written.is_err() || stream.finish().is_err() {
             // Whoever stops one stream takes no more on any.
