@@ -22,7 +22,7 @@ use webrtc::runtime::TokioRuntime;
 
 use super::addresses::is_nearby;
 use super::sdp::{self, Credentials};
-use super::socket::{self, Lending, SharingRuntime, Sockets};
+use super::socket::{self, Haste, Hurry, Lending, SharingRuntime, Sockets};
 use super::{Channel, Link, LinkError, LinkHandle, LinkSettings};
 use crate::api::Route;
 
@@ -31,16 +31,20 @@ const REACTORS: usize = 2;
 /// SCTP packet size on a path within one machine, whose interface takes 64 KiB.
 const SAME_MACHINE_MTU: u32 = 8900;
 /// Pause between two checks of a pair of candidates (Ta of RFC 8445 §14.2). Each
-/// step of ICE waits for the next one.
-const CHECK_INTERVAL: Duration = Duration::from_millis(50);
+/// step of ICE waits for the next one, so it is shorter than the 50 ms given there.
+const CHECK_INTERVAL: Duration = Duration::from_millis(25);
 /// The same where a person carries the answer, which takes minutes.
 const SLOW_CHECK_INTERVAL: Duration = Duration::from_millis(200);
 /// Longest patience with the shorter pause.
 const PROMPT: Duration = Duration::from_secs(60);
 
-/// How often a connection is woken while it is made, and for as long as it is
-/// relayed: the library begins the handshake, and hands a relayed packet to its
-/// TURN client, in one round of its loop and sends in the next, which without
+/// How long a pair on the local network has to answer before one through routers is
+/// nominated, which stays. The library takes half a second to a second; before a relay
+/// it waits for two.
+const NEARER: Duration = Duration::from_millis(300);
+
+/// How often a relayed connection is woken: the library hands a relayed packet to
+/// its TURN client in one round of its loop and sends in the next, which without
 /// other events begins 200 ms later.
 const WAKE: Duration = Duration::from_millis(3);
 
@@ -56,8 +60,9 @@ pub(crate) struct Connecting {
     credentials: Credentials,
     peer_fingerprint: Option<[u8; 32]>,
     known_candidates: Vec<Candidate>,
+    haste: Haste,
     /// From the time on when the other side's half is known.
-    waking: Option<Waking>,
+    hurry: Option<Hurry>,
     /// What further connections are built from.
     beside: Option<LinkSettings>,
 }
@@ -66,16 +71,29 @@ pub(crate) struct Connecting {
 pub(super) struct Waking(JoinHandle<()>);
 
 impl Waking {
-    /// Setting a threshold to what it is already does nothing but wake.
     fn start(channel: Arc<dyn DataChannel>) -> Waking {
         Waking(tokio::spawn(async move {
             let mut tick = tokio::time::interval(WAKE);
             tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
-            while channel.set_buffered_amount_low_threshold(0).await.is_ok() {
+            while wake(&*channel).await.is_ok() {
                 tick.tick().await;
             }
         }))
     }
+}
+
+/// Wakes the connection of a channel: setting a threshold to what it is already does
+/// nothing else.
+async fn wake(channel: &dyn DataChannel) -> Result<(), webrtc::error::Error> {
+    channel.set_buffered_amount_low_threshold(0).await
+}
+
+/// From now on the connection of this channel looks at its timers often.
+async fn hurry(haste: &Haste, channel: &dyn DataChannel) -> Result<Hurry, webrtc::error::Error> {
+    let hurry = haste.begin();
+    // It may be asleep.
+    wake(channel).await?;
+    Ok(hurry)
 }
 
 impl Drop for Waking {
@@ -186,7 +204,7 @@ impl Connecting {
             None => {
                 let description = RTCSessionDescription::answer(sdp::to_sdp(remote, "active"))?;
                 self.connection.set_remote_description(description).await?;
-                self.waking = Some(Waking::start(Arc::clone(&self.control)));
+                self.hurry = Some(hurry(&self.haste, &*self.control).await?);
                 self.peer_fingerprint = Some(remote.fingerprint);
                 self.known_candidates = remote.candidates.clone();
                 Ok(())
@@ -242,6 +260,7 @@ impl Connecting {
         let outcome = tokio::time::timeout(limit, opened)
             .await
             .unwrap_or(Err(LinkError::NoRoute));
+        drop(self.hurry);
         if let Err(error) = outcome {
             let _ = self.connection.close().await;
             return Err(error);
@@ -252,6 +271,10 @@ impl Connecting {
         let route = match self.lending.terms() {
             Some(terms) => terms.route,
             None => route(&*self.connection).await,
+        };
+        let waking = match route {
+            Route::Relayed => Some(Arc::new(Waking::start(Arc::clone(&self.control)))),
+            _ => None,
         };
         Ok(Link {
             control: Channel {
@@ -266,16 +289,15 @@ impl Connecting {
             handle: LinkHandle {
                 connection: self.connection,
                 sockets: self.sockets,
-                _waking: self
-                    .waking
-                    .filter(|_| route == Route::Relayed)
-                    .map(Arc::new),
+                _waking: waking,
             },
         })
     }
 
     /// Gives the connection up.
     pub(crate) async fn close(self) {
+        // Ending takes time that is not to be cut short.
+        drop(self.hurry);
         let _ = self.connection.close().await;
     }
 }
@@ -302,6 +324,7 @@ struct Unconnected {
     state: watch::Receiver<RTCPeerConnectionState>,
     sockets: Sockets,
     lending: Lending,
+    haste: Haste,
     beside: Option<LinkSettings>,
 }
 
@@ -313,8 +336,13 @@ impl Unconnected {
         for lent in self.lending.all() {
             lent.named(credentials.ufrag.as_str());
         }
+        let hurry = match remote {
+            Some(_) => Some(hurry(&self.haste, &*self.control).await?),
+            None => None,
+        };
         Ok(Connecting {
-            waking: remote.map(|_| Waking::start(Arc::clone(&self.control))),
+            hurry,
+            haste: self.haste,
             connection: self.connection,
             control: self.control,
             bulk: self.bulk,
@@ -342,6 +370,7 @@ async fn build(settings: &LinkSettings) -> Result<Unconnected, LinkError> {
     let (gathered, local) = watch::channel(Gathered::default());
     let (state_sender, state) = watch::channel(RTCPeerConnectionState::New);
     let sockets = Sockets::default();
+    let haste = Haste::default();
     let lending = Lending::of(&settings.lent)?;
     let terms = lending.terms();
     let window = terms.map_or_else(socket::sctp_window, |terms| terms.window);
@@ -358,6 +387,8 @@ async fn build(settings: &LinkSettings) -> Result<Unconnected, LinkError> {
         ])
         .with_sctp_max_receive_buffer_size(window)
         .with_ice_connection_attempts(Some(interval), Some(checks))
+        .with_srflx_acceptance_min_wait(Some(NEARER))
+        .with_prflx_acceptance_min_wait(Some(NEARER))
         .with_ice_timeouts(
             Some(Duration::from_secs(6)),
             Some(settings.patience),
@@ -393,6 +424,7 @@ async fn build(settings: &LinkSettings) -> Result<Unconnected, LinkError> {
             tokio: TokioRuntime,
             sockets: sockets.clone(),
             lending: lending.clone(),
+            haste: haste.clone(),
         }))
         .with_handler(Arc::new(Handler {
             lending: lending.clone(),
@@ -425,6 +457,7 @@ async fn build(settings: &LinkSettings) -> Result<Unconnected, LinkError> {
         local,
         state,
         sockets,
+        haste,
         beside: terms.is_none().then(|| LinkSettings {
             lent: Vec::new(),
             patience: PROMPT,

@@ -9,6 +9,7 @@ use std::future::Future;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -115,12 +116,41 @@ impl Lending {
     }
 }
 
-/// Tokio, but that the UDP sockets have large buffers and are shared with QUIC.
+/// How long a connection in haste sleeps at most.
+const NAP: Duration = Duration::from_millis(1);
+
+/// Whether a connection looks at its timers more often than it asks to. While it is
+/// being made, it begins the DTLS handshake when a pair of candidates was nominated,
+/// but sends the first packet of it with the next timer, which is that of ICE's checks.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Haste(Arc<AtomicBool>);
+
+impl Haste {
+    /// It does for as long as what this returns lives.
+    pub(super) fn begin(&self) -> Hurry {
+        self.0.store(true, Ordering::Relaxed);
+        Hurry(self.clone())
+    }
+}
+
+/// A time of [`Haste`].
+#[derive(Debug)]
+pub(super) struct Hurry(Haste);
+
+impl Drop for Hurry {
+    fn drop(&mut self) {
+        self.0.0.store(false, Ordering::Relaxed);
+    }
+}
+
+/// Tokio, but that the UDP sockets have large buffers and are shared with QUIC, and
+/// that a connection may be made in haste.
 #[derive(Debug)]
 pub(super) struct SharingRuntime {
     pub(super) tokio: TokioRuntime,
     pub(super) sockets: Sockets,
     pub(super) lending: Lending,
+    pub(super) haste: Haste,
 }
 
 impl Runtime for SharingRuntime {
@@ -175,7 +205,11 @@ impl Runtime for SharingRuntime {
     }
 
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + 'static>> {
-        self.tokio.sleep(duration)
+        let longest = match self.haste.0.load(Ordering::Relaxed) {
+            true => NAP,
+            false => Duration::MAX,
+        };
+        self.tokio.sleep(duration.min(longest))
     }
 
     fn interval(&self, period: Duration) -> Box<dyn AsyncInterval> {
