@@ -2,8 +2,8 @@
 //!
 //! Both sides sign the pair of DTLS fingerprints with the device key that the
 //! knock or answer named. From then on messages and frames come in parsed, and
-//! a peer that is silent for [`SILENCE`] is cut off: whoever listens sees the
-//! end of the stream and never hangs.
+//! a peer that is silent for [`SILENCE`] and whose end of the connection answers no
+//! more is cut off: whoever listens sees the end of the stream and never hangs.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,8 +25,15 @@ use crate::api::Route;
 use crate::lane::{self, Call, DataLane, Inlet, Keeping, Lost, Manner, Parallel, Set, SetCall};
 use crate::link::{Channel, Link, LinkHandle};
 
-/// A peer that says nothing for this long is gone.
+/// A peer that says nothing for this long is gone, if its end of the connection answers
+/// no more either: what it says waits for packets that were lost before, and SCTP
+/// doubles the time until it sends them again.
 pub(crate) const SILENCE: Duration = Duration::from_secs(6);
+/// One that says nothing for this long is gone in any case: SCTP sent a packet after one,
+/// three, seven and fifteen seconds.
+const LONGEST_SILENCE: Duration = Duration::from_secs(16);
+/// How often a silent one is looked at.
+const LOOK: Duration = Duration::from_millis(500);
 /// How often a side with nothing to say says so.
 const ALIVE: Duration = Duration::from_millis(1500);
 /// How long the other side may take to say who it is.
@@ -412,10 +419,12 @@ async fn watch(heard: Arc<Mutex<Instant>>, queued: Arc<Queued>, handle: LinkHand
     let silence = async {
         loop {
             let last = *heard.lock().unwrap_or_else(PoisonError::into_inner);
-            if last.elapsed() >= SILENCE {
+            let silent = last.elapsed();
+            if silent < SILENCE {
+                tokio::time::sleep_until(last + SILENCE).await;
+            } else if silent >= LONGEST_SILENCE || timeout(LOOK, handle.gone()).await.is_ok() {
                 return;
             }
-            tokio::time::sleep_until(last + SILENCE).await;
         }
     };
     tokio::select! {

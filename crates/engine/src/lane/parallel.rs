@@ -356,6 +356,6 @@ async fn read(link: &Link, lane: u32, inlet: Inlet) {
     };
     tokio::select! {
         () = reading => {}
-        () = link.gone() => {}
+        () = link.handle.gone() => {}
     }
 }

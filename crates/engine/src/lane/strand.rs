@@ -40,7 +40,7 @@ impl Strand {
     pub(super) async fn gone(&self) {
         let mut broken = self.broken.subscribe();
         tokio::select! {
-            () = self.link.gone() => {}
+            () = self.link.handle.gone() => {}
             // The sender lives as long as this.
             _ = broken.wait_for(|broken| *broken) => {}
         }

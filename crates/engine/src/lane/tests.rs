@@ -37,6 +37,8 @@ struct Trouble {
     pause: Duration,
     /// Nothing with QUIC's bit gets through.
     no_quic: AtomicBool,
+    /// Nothing but ICE's checks gets through.
+    only_checks: AtomicBool,
     seed: AtomicU64,
 }
 
@@ -74,7 +76,9 @@ async fn carry(from: Arc<UdpSocket>, to: Arc<UdpSocket>, end: SocketAddr, troubl
         };
         let datagram = &buffer[..length];
         let quic = datagram.first().is_some_and(|first| first & 0x40 != 0);
-        let stopped = quic && trouble.no_quic.load(Ordering::Relaxed);
+        let check = datagram.first().is_some_and(|first| *first < 4);
+        let stopped = quic && trouble.no_quic.load(Ordering::Relaxed)
+            || !check && trouble.only_checks.load(Ordering::Relaxed);
         if stopped || trouble.draw() < trouble.lost {
             continue;
         }
@@ -317,6 +321,21 @@ async fn pieces_arrive_over_the_data_channel_though_datagrams_are_lost_doubled_a
         arrived.all(&mut pair.knocker, &sent),
     );
     assert_eq!(arrived.lanes, BTreeSet::from([DATA_CHANNEL]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_is_not_heard_is_kept_while_its_computer_answers() {
+    let mut pair = linked(Trouble::default(), false).await;
+    let sent = pieces(0..4);
+    pair.trouble.only_checks.store(true, Ordering::Relaxed);
+    let mut arrived = Arrived::default();
+    let receiving = async {
+        let heard = arrived.frame(&mut pair.knocker, &sent);
+        assert!(timeout(SILENCE, heard).await.is_err(), "it was heard");
+        pair.trouble.only_checks.store(false, Ordering::Relaxed);
+        arrived.all(&mut pair.knocker, &sent).await;
+    };
+    tokio::join!(send_all(&mut pair.answerer.lanes, &sent), receiving);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -285,10 +285,10 @@ impl Connecting {
             peer_fingerprint,
             route,
             beside: self.beside,
-            state: self.state,
             handle: LinkHandle {
                 connection: self.connection,
                 sockets: self.sockets,
+                state: self.state,
                 _waking: waking,
             },
         })

@@ -121,25 +121,14 @@ pub(crate) struct Link {
     /// What further connections to the same peer are built from; none where they would
     /// have to be carried.
     pub(crate) beside: Option<LinkSettings>,
-    state: watch::Receiver<RTCPeerConnectionState>,
 }
 
-impl Link {
-    /// Resolves when nothing comes through any more, or the connection is closed.
-    pub(crate) async fn gone(&self) {
-        let mut state = self.state.clone();
-        // Without whoever tells the state there is no connection.
-        let _ = state
-            .wait_for(|state| *state == RTCPeerConnectionState::Disconnected || is_over(*state))
-            .await;
-    }
-}
-
-/// Closes a link from anywhere.
+/// Closes a link from anywhere, and tells how it is.
 #[derive(Clone)]
 pub(crate) struct LinkHandle {
     connection: Arc<dyn PeerConnection>,
     sockets: Sockets,
+    state: watch::Receiver<RTCPeerConnectionState>,
     _waking: Option<Arc<Waking>>,
 }
 
@@ -147,6 +136,15 @@ impl LinkHandle {
     /// Closes the connection; both channels end.
     pub(crate) async fn close(&self) {
         let _ = self.connection.close().await;
+    }
+
+    /// Resolves when the other end answers no more, or the connection is closed.
+    pub(crate) async fn gone(&self) {
+        let mut state = self.state.clone();
+        // Without whoever tells the state there is no connection.
+        let _ = state
+            .wait_for(|state| *state == RTCPeerConnectionState::Disconnected || is_over(*state))
+            .await;
     }
 
     /// The way over which the peer is reached now: the socket, and the address that
