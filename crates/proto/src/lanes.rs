@@ -1,6 +1,6 @@
 //! Which lane of a link pieces go out on: the data channel, which is always there,
-//! or QUIC wherever it came up. Decided by what each of them delivered lately. And how
-//! much may wait on a data channel, and when one is too little.
+//! or QUIC wherever it came up. Decided by what each of them delivered lately. And when
+//! a data channel is too little.
 //!
 //! Pieces go to QUIC as soon as it is there. From time to time the other lane is
 //! given a short trial, and takes over if it delivers clearly more. One lane carries
@@ -129,51 +129,6 @@ impl Backlog {
             return false;
         }
         std::mem::take(&mut self.waited).rate() < FAST
-    }
-}
-
-/// Least bytes that may wait on a data channel.
-const LEAST_AHEAD: u64 = 64 * 1024;
-/// How long what waits there may take to get away.
-const AHEAD: Duration = Duration::from_secs(1);
-/// Over which time the rate is taken.
-const WINDOW: Duration = Duration::from_millis(250);
-/// How many such times the best one counts of.
-const WINDOWS: usize = 4;
-
-/// How much may be handed over to a data channel before it is delivered. What waits
-/// there holds up control messages, which share the association with it, so that it is
-/// about what gets away in a second: several round trips' worth, and never what limits
-/// the rate.
-#[derive(Clone, Debug, Default)]
-pub struct Ahead {
-    /// When the span began, and what was delivered by then.
-    since: Option<(Duration, u64)>,
-    /// Bytes a second, the latest first.
-    rates: [f64; WINDOWS],
-}
-
-impl Ahead {
-    /// Bytes that may wait now.
-    pub fn limit(&self) -> u64 {
-        let best = self.rates.iter().copied().fold(0.0, f64::max);
-        ((best * AHEAD.as_secs_f64()) as u64).max(LEAST_AHEAD)
-    }
-
-    /// So much was delivered by `now`, of all that was ever handed over.
-    pub fn delivered(&mut self, total: u64, now: Duration) {
-        let Some((at, before)) = self.since else {
-            self.since = Some((now, total));
-            return;
-        };
-        let took = now.saturating_sub(at);
-        let bytes = total.saturating_sub(before);
-        // A channel that got all of it away at once need not wait for the window.
-        if took >= WINDOW || (bytes >= self.limit() && !took.is_zero()) {
-            self.rates.rotate_right(1);
-            self.rates[0] = bytes as f64 / took.as_secs_f64();
-            self.since = Some((now, total));
-        }
     }
 }
 

@@ -4,6 +4,7 @@
 //!
 //! Whatever comes from a peer is hostile until a type of this crate has parsed it.
 
+pub mod ahead;
 pub mod code;
 pub mod congestion;
 pub mod datagram;

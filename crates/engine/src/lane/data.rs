@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use passalong_proto::lanes::Ahead;
+use passalong_proto::ahead::Ahead;
 use passalong_proto::wire::{FRAME_DATA, FRAME_HEADER, Frame, PieceRef};
 use tokio::sync::{Mutex, Notify};
 use tokio::time::Instant;
@@ -17,7 +17,7 @@ use crate::limits::Limits;
 use crate::link::Channel;
 
 /// How often a full channel is looked at.
-const LOOK: Duration = Duration::from_millis(5);
+const LOOK: Duration = Duration::from_millis(2);
 /// So much waits for a channel that is not fast enough, however fast it is.
 const MUCH: u64 = 512 * 1024;
 
@@ -146,7 +146,8 @@ impl Lane for DataLane {
                 if self.channel.send(frame).await.is_err() {
                     return Sent::Broken;
                 }
-                self.sent.fetch_add(length, Ordering::Relaxed);
+                let sent = self.sent.fetch_add(length, Ordering::Relaxed) + length;
+                self.ahead().handed_over(sent, self.began.elapsed());
             }
         }
         Sent::Yes
