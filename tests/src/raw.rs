@@ -26,7 +26,8 @@ use tokio::sync::watch;
 use webrtc::data_channel::{DataChannel, DataChannelEvent, RTCDataChannelInit};
 use webrtc::peer_connection::{
     CipherSuiteId, PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler,
-    RTCIceGatheringState, RTCPeerConnectionIceEvent, RTCSessionDescription, SettingEngineBuilder,
+    RTCIceGatheringState, RTCPeerConnectionIceEvent, RTCPeerConnectionState, RTCSessionDescription,
+    SettingEngineBuilder,
 };
 use webrtc::runtime::TokioRuntime;
 
@@ -214,9 +215,13 @@ struct Connection {
     control: Arc<dyn DataChannel>,
     bulk: Arc<dyn DataChannel>,
     gathered: watch::Receiver<(Vec<Candidate>, bool)>,
+    state: watch::Receiver<RTCPeerConnectionState>,
 }
 
-struct Handler(watch::Sender<(Vec<Candidate>, bool)>);
+struct Handler {
+    gathered: watch::Sender<(Vec<Candidate>, bool)>,
+    state: watch::Sender<RTCPeerConnectionState>,
+}
 
 #[async_trait::async_trait]
 impl PeerConnectionEventHandler for Handler {
@@ -227,21 +232,26 @@ impl PeerConnectionEventHandler for Handler {
                 address: SocketAddr::new(ip, event.candidate.port),
                 priority: event.candidate.priority,
             };
-            self.0
+            self.gathered
                 .send_modify(|(candidates, _)| candidates.push(candidate));
         }
     }
 
     async fn on_ice_gathering_state_change(&self, state: RTCIceGatheringState) {
         if state == RTCIceGatheringState::Complete {
-            self.0.send_modify(|(_, complete)| *complete = true);
+            self.gathered.send_modify(|(_, complete)| *complete = true);
         }
+    }
+
+    async fn on_connection_state_change(&self, state: RTCPeerConnectionState) {
+        self.state.send_replace(state);
     }
 }
 
 impl Connection {
     async fn new() -> Connection {
-        let (sender, gathered) = watch::channel((Vec::new(), false));
+        let (gathered_sender, gathered) = watch::channel((Vec::new(), false));
+        let (state_sender, state) = watch::channel(RTCPeerConnectionState::New);
         let settings = SettingEngineBuilder::new()
             .with_multicast_dns_mode(MulticastDnsMode::Disabled)
             .with_dtls_cipher_suites(vec![
@@ -252,7 +262,10 @@ impl Connection {
         let inner = PeerConnectionBuilder::new()
             .with_setting_engine(settings)
             .with_runtime(Arc::new(TokioRuntime))
-            .with_handler(Arc::new(Handler(sender)))
+            .with_handler(Arc::new(Handler {
+                gathered: gathered_sender,
+                state: state_sender,
+            }))
             .with_udp_addrs(vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))])
             .with_data_channel_send_buffer_limit(1 << 20)
             .build()
@@ -275,7 +288,45 @@ impl Connection {
             control,
             bulk,
             gathered,
+            state,
         }
+    }
+
+    /// Resolves when the other side answers no more.
+    async fn gone(&self) {
+        let mut state = self.state.clone();
+        let is_gone = |state: &RTCPeerConnectionState| {
+            matches!(
+                state,
+                RTCPeerConnectionState::Disconnected
+                    | RTCPeerConnectionState::Failed
+                    | RTCPeerConnectionState::Closed
+            )
+        };
+        // Without whoever tells the state there is no connection.
+        let _ = state.wait_for(is_gone).await;
+    }
+
+    /// What comes next on one of the channels; `None` when the other side is gone.
+    async fn next(&self, channel: &Arc<dyn DataChannel>) -> Option<Bytes> {
+        let heard = async {
+            loop {
+                match channel.poll().await? {
+                    DataChannelEvent::OnMessage(message) => return Some(message.data.freeze()),
+                    DataChannelEvent::OnClose | DataChannelEvent::OnClosing => return None,
+                    _ => {}
+                }
+            }
+        };
+        // What came before the other side went comes first.
+        let next = async {
+            tokio::select! {
+                biased;
+                heard = heard => heard,
+                () = self.gone() => None,
+            }
+        };
+        patiently("a message", next).await
     }
 
     async fn remote(&self, description: Result<RTCSessionDescription, webrtc::error::Error>) {
@@ -438,7 +489,7 @@ impl RawLink {
     /// peer does not have; `None` when the other side is gone.
     pub async fn receive(&self) -> Option<Message> {
         loop {
-            let bytes = next(&self.0.connection.control).await?;
+            let bytes = self.0.connection.next(&self.0.connection.control).await?;
             match Message::decode(&bytes).expect("an honest message") {
                 Message::Alive | Message::Quic { .. } | Message::Parallel { .. } => {}
                 message => return Some(message),
@@ -460,7 +511,7 @@ impl RawLink {
 
     /// The next frame; `None` when the other side is gone.
     pub async fn receive_frame(&self) -> Option<Frame> {
-        let bytes = next(&self.0.connection.bulk).await?;
+        let bytes = self.0.connection.next(&self.0.connection.bulk).await?;
         Some(Frame::decode(bytes).expect("an honest frame"))
     }
 
@@ -477,19 +528,6 @@ impl RawLink {
     pub async fn close(self) {
         let _ = self.0.connection.inner.close().await;
     }
-}
-
-async fn next(channel: &Arc<dyn DataChannel>) -> Option<Bytes> {
-    let heard = async {
-        loop {
-            match channel.poll().await? {
-                DataChannelEvent::OnMessage(message) => return Some(message.data.freeze()),
-                DataChannelEvent::OnClose | DataChannelEvent::OnClosing => return None,
-                _ => {}
-            }
-        }
-    };
-    patiently("a message", heard).await
 }
 
 /// A session that no other knock of this process has: one that is just ending
