@@ -136,7 +136,8 @@ fn all_honest_ones_complete_and_nothing_is_left() {
     let before = handles();
     let tasks = in_a_runtime(one_round());
     assert_eq!(tasks, 0, "tasks are left");
-    assert_eq!(left(before), before, "sockets and files are left (sockets, files)");
+    let after = left(before);
+    assert_eq!(after, before, "sockets and files are left (sockets, files)");
 }
 
 /// What the process has open once it is as `before`, or what keeps being open.
