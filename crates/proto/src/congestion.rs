@@ -30,40 +30,6 @@ const TRIP_AGE: Duration = Duration::from_secs(10);
 /// may lack it.
 const START_GROWTH: f64 = 1.25;
 const START_PATIENCE: u32 = 3;
-/// Whose packets are controlled.
-#[derive(Clone, Copy, Debug)]
-struct Manner {
-    /// What a packet is given back as when it arrived during the start.
-    start_gain: f64,
-    /// The same of one that waited on its way.
-    queued_gain: f64,
-    /// From which round trip on a queue shows: a part of the shortest one, and beyond that
-    /// what the turns of the operating system add.
-    queue_shows: (f64, Duration),
-    /// Measurements during the start that may lack growth while a queue shows.
-    queued_patience: u32,
-    /// How much of what came at once after it was held up counts.
-    longest_stall: Duration,
-}
-/// Nobody else controls them. They are paced over most of a round, so that by their own
-/// size the rate would grow by three quarters in a round; by this it doubles. While a queue
-/// shows it grows a quarter as fast (RFC 9406 §4.2).
-const ALONE: Manner = Manner {
-    start_gain: 1.4,
-    queued_gain: 0.35,
-    queue_shows: (1.25, Duration::from_millis(4)),
-    queued_patience: 1,
-    longest_stall: LONGEST_STALL,
-};
-/// They go through a transport with a control of its own, which sends without pacing and
-/// which an overflowing queue costs more than a window that is too small for a while.
-const AROUND: Manner = Manner {
-    start_gain: 0.5,
-    queued_gain: 0.0,
-    queue_shows: (1.1, Duration::from_millis(3)),
-    queued_patience: START_PATIENCE,
-    longest_stall: Duration::ZERO,
-};
 /// Where the bandwidth fell below this part of its best of late, the usual round trip
 /// counts instead of the shortest one, up to so many times that and so much more: a
 /// window for a trip that is no longer had, be it that the way got longer by itself or
@@ -88,6 +54,43 @@ const AFTER_LOSS: f64 = 0.85;
 /// How much the bound is widened by a turn through all phases that lost little.
 const AFTER_PROBE: f64 = 1.25;
 
+/// What differs by whose packets are controlled.
+#[derive(Clone, Copy, Debug)]
+struct Tuning {
+    /// What a packet is given back as when it arrived during the start.
+    start_gain: f64,
+    /// The same of one that waited on its way.
+    queued_gain: f64,
+    /// From which round trip on a queue shows: a part of the shortest one, and beyond that
+    /// what the turns of the operating system add.
+    queue_shows: (f64, Duration),
+    /// Measurements during the start that may lack growth while a queue shows.
+    queued_patience: u32,
+    /// How much of what came at once after it was held up counts.
+    longest_stall: Duration,
+}
+
+/// Nobody else controls them. They are paced over most of a round, so that by their own
+/// size the rate would grow by three quarters in a round; by this it doubles. While a queue
+/// shows it grows a quarter as fast (RFC 9406 §4.2).
+const ALONE: Tuning = Tuning {
+    start_gain: 1.4,
+    queued_gain: 0.35,
+    queue_shows: (1.25, Duration::from_millis(4)),
+    queued_patience: 1,
+    longest_stall: LONGEST_STALL,
+};
+
+/// They go through a transport with a control of its own, which sends without pacing and
+/// which an overflowing queue costs more than a window that is too small for a while.
+const AROUND: Tuning = Tuning {
+    start_gain: 0.5,
+    queued_gain: 0.0,
+    queue_shows: (1.1, Duration::from_millis(3)),
+    queued_patience: START_PATIENCE,
+    longest_stall: Duration::ZERO,
+};
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     /// Doubling.
@@ -102,7 +105,7 @@ enum Phase {
 #[derive(Clone, Debug)]
 pub struct Congestion {
     mtu: u64,
-    manner: Manner,
+    tuning: Tuning,
     window: u64,
     phase: Phase,
     /// Bytes a second, newest last.
@@ -185,7 +188,7 @@ impl Congestion {
     pub fn new(mtu: u64) -> Congestion {
         Congestion {
             mtu,
-            manner: ALONE,
+            tuning: ALONE,
             window: FIRST_PACKETS * mtu,
             phase: Phase::Start,
             samples: VecDeque::with_capacity(SAMPLES),
@@ -208,7 +211,7 @@ impl Congestion {
     /// What waits there waits for that first: it needs no larger window.
     pub fn around(mtu: u64) -> Congestion {
         Congestion {
-            manner: AROUND,
+            tuning: AROUND,
             ..Congestion::new(mtu)
         }
     }
@@ -254,8 +257,8 @@ impl Congestion {
         if self.phase == Phase::Start && !app_limited {
             // What is more would likely wait behind what waits already.
             let gain = match self.has_waited(trip) {
-                true => self.manner.queued_gain,
-                false => self.manner.start_gain,
+                true => self.tuning.queued_gain,
+                false => self.tuning.start_gain,
             };
             self.window += (bytes as f64 * gain) as u64;
         }
@@ -272,7 +275,7 @@ impl Congestion {
             // The rate grows faster than it is measured.
             Phase::Start => self.bunching = Bunching::default(),
             _ => {
-                let longest = self.manner.longest_stall;
+                let longest = self.tuning.longest_stall;
                 self.bunching.end(self.bandwidth(), longest, now);
             }
         }
@@ -366,7 +369,7 @@ impl Congestion {
         }
         let has_queue = sample.trip.is_some_and(|trip| self.has_waited(trip));
         let patience = match has_queue {
-            true => self.manner.queued_patience,
+            true => self.tuning.queued_patience,
             false => START_PATIENCE,
         };
         if self.without_growth >= patience {
@@ -376,7 +379,7 @@ impl Congestion {
 
     /// Whether a packet with this round trip waited on its way.
     fn has_waited(&self, trip: Duration) -> bool {
-        let (part, beyond) = self.manner.queue_shows;
+        let (part, beyond) = self.tuning.queue_shows;
         trip > self.shortest_trip().mul_f64(part) + beyond
     }
 
