@@ -166,6 +166,12 @@ describe("an offer", () => {
     expect(find("accept-sheet")).toBeNull();
   });
 
+  it("is accepted with Enter after a click beside everything, which gives the dialog the focus", async () => {
+    const bridge = await open(scenes.offered);
+    await press(get("accept-sheet"), "Enter");
+    expect(asked(bridge, "accept")).toHaveLength(1);
+  });
+
   it("is not accepted by a key that is merely held down", async () => {
     const bridge = await open(scenes.offered);
     await press(get("accept-button"), "Enter", { repeat: true });
