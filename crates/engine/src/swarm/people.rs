@@ -156,10 +156,18 @@ impl People {
         }
     }
 
-    /// What a linked member holds of the share, and how fast it comes from them.
+    /// How fast it goes to a linked member, and comes from them.
     pub(super) fn tick(&mut self, device: DeviceId, from_rate: u64) {
         if let Some(row) = self.row(device) {
             row.view.from_rate = from_rate;
+            // Who wants no more gets no more: a rate that fades would say otherwise.
+            let is_over = matches!(
+                row.view.state,
+                PersonState::Complete | PersonState::Declined | PersonState::Cancelled
+            );
+            if is_over {
+                row.sent.reset();
+            }
             row.view.rate = row.sent.tick();
         }
     }
@@ -230,5 +238,32 @@ fn leave(row: &mut Row) {
             | PersonState::Waiting
     ) {
         view.state = PersonState::Lost;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use passalong_proto::keys::DeviceKey;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_who_has_everything_is_shown_with_a_rate() {
+        let device = DeviceKey::from_seed([1; 32]).public();
+        let mut people = People::default();
+        let rate_after = async |people: &mut People, bytes| {
+            people.sent(device, bytes);
+            tokio::time::advance(Duration::from_secs(1)).await;
+            people.tick(device, 0);
+            people.views()[0].rate
+        };
+        people.accepted(device, 2_000_000);
+        assert_eq!(rate_after(&mut people, 1_000_000).await, 1_000_000);
+        people.complete(device);
+        assert_eq!(rate_after(&mut people, 1_000_000).await, 0);
+        people.accepted(device, 3_000_000);
+        assert_eq!(rate_after(&mut people, 1_000_000).await, 1_000_000);
     }
 }
