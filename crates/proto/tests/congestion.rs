@@ -268,6 +268,14 @@ fn shares(path: &Path, outcome: &Outcome, seconds: f64) -> (f64, f64) {
     (used, outcome.overflowed as f64 / outcome.sent as f64)
 }
 
+/// The same of one sender that began so many seconds before.
+fn shares_after(path: &mut Path, begun: f64, seconds: f64) -> (f64, f64) {
+    let mut sender = Sender::new(path.trip);
+    path.run(&mut sender, begun);
+    let outcome = path.run(&mut sender, begun + seconds);
+    shares(path, &outcome, seconds)
+}
+
 #[test]
 fn every_road_is_filled_without_flooding_its_queue() {
     for (name, mut path) in [
@@ -297,10 +305,7 @@ fn every_road_is_filled_without_flooding_its_queue() {
 #[test]
 fn a_path_with_hardly_a_queue_is_used_and_not_flooded() {
     let mut path = path(100.0, 40.0, 64.0, 0.0);
-    let mut sender = Sender::new(path.trip);
-    path.run(&mut sender, 5.0);
-    let outcome = path.run(&mut sender, 25.0);
-    let (used, overflowed) = shares(&path, &outcome, 20.0);
+    let (used, overflowed) = shares_after(&mut path, 5.0, 20.0);
     assert!(used > 0.8, "{used:.3} of the rate");
     assert!(overflowed < 0.05, "{overflowed:.3} overflowed");
 }
@@ -367,10 +372,7 @@ fn a_path_that_stalls_now_and_then_is_filled() {
             ("wan", path(200.0, 50.0, 1024.0, 0.001)),
         ] {
             path.unrest = unrest;
-            let mut sender = Sender::new(path.trip);
-            path.run(&mut sender, 4.0);
-            let outcome = path.run(&mut sender, 24.0);
-            let (used, overflowed) = shares(&path, &outcome, 20.0);
+            let (used, overflowed) = shares_after(&mut path, 4.0, 20.0);
             assert!(used > 0.92, "{name}: {used:.3} of the rate");
             // What is held up does not fit into the queue of each.
             assert!(overflowed < 0.05, "{name}: {overflowed:.3} overflowed");
@@ -392,10 +394,7 @@ fn a_round_trip_that_wanders_does_not_let_the_rate_fall_on_and_on() {
             ("wan", path(200.0, 50.0, 1024.0, 0.001)),
         ] {
             path.unrest = unrest;
-            let mut sender = Sender::new(path.trip);
-            path.run(&mut sender, 4.0);
-            let outcome = path.run(&mut sender, 44.0);
-            let (used, overflowed) = shares(&path, &outcome, 40.0);
+            let (used, overflowed) = shares_after(&mut path, 4.0, 40.0);
             assert!(used > 0.6, "{name}: {used:.3} of the rate");
             assert!(overflowed < 0.02, "{name}: {overflowed:.3} overflowed");
         }
