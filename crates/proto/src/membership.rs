@@ -149,12 +149,13 @@ impl Trouble {
 }
 
 impl Membership {
-    /// A member that knows nobody. `seed` decides all random choices.
-    pub fn new(own: DeviceId, seed: u64) -> Membership {
+    /// A member that knows nobody and goes by `name`. `seed` decides all random
+    /// choices.
+    pub fn new(own: DeviceId, name: DeviceName, seed: u64) -> Membership {
         Membership {
             own: Own {
                 device: own,
-                name: DeviceName::new(""),
+                name,
                 pieces: 0,
                 complete: false,
                 addresses: Vec::new(),

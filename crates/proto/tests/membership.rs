@@ -56,7 +56,7 @@ fn told(number: u32) -> Member {
 }
 
 fn member(number: u32) -> Membership {
-    let mut member = Membership::new(device(number), u64::from(number));
+    let mut member = Membership::new(device(number), name(), u64::from(number));
     member.set_own(name(), 0, false, vec![address(number)]);
     member.set_active(true);
     member

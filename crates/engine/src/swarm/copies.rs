@@ -55,7 +55,7 @@ impl Swarm {
                 .holdings(*key)
                 .filter(|_| self.fetch.listed_by(*key));
             let Some(holdings) = holdings else {
-                wanting = true;
+                wanting |= !self.people.is_complete(*device);
                 continue;
             };
             for number in holdings.iter() {

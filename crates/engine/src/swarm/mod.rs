@@ -184,7 +184,7 @@ impl Swarm {
         let carrying = Arc::new(Carrying::new(Arc::clone(&context)));
         Swarm {
             fetch: Fetch::new(invite.secret, seed),
-            membership: Membership::new(context.device(), seed),
+            membership: Membership::new(context.device(), context.name(), seed),
             people: People::default(),
             ready: watch::channel(None).0,
             ledger: Arc::default(),

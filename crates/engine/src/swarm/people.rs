@@ -161,11 +161,7 @@ impl People {
         if let Some(row) = self.row(device) {
             row.view.from_rate = from_rate;
             // Who wants no more gets no more: a rate that fades would say otherwise.
-            let is_over = matches!(
-                row.view.state,
-                PersonState::Complete | PersonState::Declined | PersonState::Cancelled
-            );
-            if is_over {
+            if is_over(row.view.state) {
                 row.sent.reset();
             }
             row.view.rate = row.sent.tick();
@@ -181,7 +177,9 @@ impl People {
         });
     }
 
-    /// Somebody that others told of.
+    /// Somebody that others told of, or they themselves before the link with them
+    /// was gone. That they have everything or want no more, said on the link, is
+    /// newer than hearsay that they lack some.
     pub(super) fn known(
         &mut self,
         device: DeviceId,
@@ -196,6 +194,9 @@ impl People {
             }
             view.device.name = name.as_str().to_owned();
             view.presence = Presence::Known;
+            if is_over(view.state) && !complete {
+                return;
+            }
             view.bytes = bytes;
             view.total = total;
             view.state = if complete {
@@ -220,6 +221,14 @@ impl People {
             leave(row);
         }
     }
+}
+
+/// Whether somebody has what they want, or wants nothing.
+fn is_over(state: PersonState) -> bool {
+    matches!(
+        state,
+        PersonState::Complete | PersonState::Declined | PersonState::Cancelled
+    )
 }
 
 fn leave(row: &mut Row) {
@@ -265,5 +274,30 @@ mod tests {
         assert_eq!(rate_after(&mut people, 1_000_000).await, 0);
         people.accepted(device, 3_000_000);
         assert_eq!(rate_after(&mut people, 1_000_000).await, 1_000_000);
+    }
+
+    #[test]
+    fn hearsay_does_not_undo_what_somebody_said_themselves() {
+        let device = DeviceKey::from_seed([1; 32]).public();
+        let name = DeviceName::new("Ben");
+        let ends: [(fn(&mut People, DeviceId), PersonState); 3] = [
+            (People::complete, PersonState::Complete),
+            (People::declined, PersonState::Declined),
+            (People::cancelled, PersonState::Cancelled),
+        ];
+        for (end, state) in ends {
+            let mut people = People::default();
+            let is = |people: &People| people.views()[0].state;
+            people.connected(device, &name, Route::SameNetwork, None);
+            people.accepted(device, 100);
+            end(&mut people, device);
+            people.gone(device);
+            people.known(device, &name, 40, 100, false);
+            assert_eq!(is(&people), state);
+            people.keep_known(|_| false);
+            assert_eq!(is(&people), state);
+            people.known(device, &name, 100, 100, true);
+            assert_eq!(is(&people), PersonState::Complete);
+        }
     }
 }

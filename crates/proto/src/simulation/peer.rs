@@ -70,6 +70,7 @@ impl Peer {
         dice: &mut Dice,
     ) -> Peer {
         let device = device(number, dice);
+        let name = DeviceName::new("Ana's laptop");
         let mut scheduler = Scheduler::equal(pieces, piece_bytes, dice.next());
         for piece in 0..pieces {
             scheduler.want(piece);
@@ -77,7 +78,7 @@ impl Peer {
         }
         Peer {
             device,
-            membership: Membership::new(device, dice.next()),
+            membership: Membership::new(device, name.clone(), dice.next()),
             slots: Slots::new(slots),
             scheduler,
             links: Vec::new(),
@@ -89,7 +90,7 @@ impl Peer {
             met: false,
             wasted: 0,
             violations: 0,
-            name: DeviceName::new("Ana's laptop"),
+            name,
             address: SocketAddr::from((Ipv4Addr::from(0x0a00_0000 + number), 4000)),
         }
     }
