@@ -22,6 +22,12 @@ after(() => desk?.close());
 /** The state of the newest transfer in Ben's window, once it is this one. */
 const benIs = (state, ms) => ben.seen("transfer-state", (shown) => shown.state === state, ms);
 
+/** Ben has the whole share, and Ana's window has said the last it has to say: no button in it moves any more. */
+async function benHasIt() {
+  await benIs("done");
+  await ana.seen("safety", ({ safety }) => safety === "safe");
+}
+
 /** Ana drops these; resolves with the link once its row shows. */
 async function anaOffers(...paths) {
   const before = (await ana.look("share-link")).map(({ link }) => link);
@@ -51,7 +57,7 @@ test("a folder dropped on one window arrives whole through the other", async () 
   assert.match(sheet.text, /4 files/);
   assert.deepEqual(await readdir(ben.downloads), [], "nothing is written before it is accepted");
   await ben.click("accept-button");
-  await benIs("done");
+  await benHasIt();
   await assertSame(folder, join(ben.downloads, basename(folder)));
   assert.deepEqual(await readdir(ben.downloads), [basename(folder)]);
 
@@ -69,7 +75,7 @@ test("several things dropped together arrive together", async () => {
   await ben.click("get-button");
   await ben.offered();
   await ben.click("accept-button");
-  await benIs("done");
+  await benHasIt();
   const names = await readdir(ben.downloads, { recursive: true });
   assert.ok(["one.txt", "two.txt"].every((name) => names.some((path) => basename(path) === name)), names.join());
   await clear(ana, ben);
@@ -86,6 +92,7 @@ test("what arrives unseen is announced, and shown in the file manager", async ()
   await ben.click("show-in-folder");
   const shown = await services.next("the file manager", (line) => line.startsWith("show "));
   assert.equal(shown, `show ${pathToFileURL(join(ben.downloads, "postcard.txt")).href}`);
+  await benHasIt();
   await clear(ana, ben);
 });
 
@@ -104,6 +111,7 @@ test("only what is chosen is fetched, into the folder that is chosen", async () 
   await ben.seen("destination", ({ text }) => text === elsewhere);
   await ben.click("accept-button");
   await benIs("done");
+  await ana.seen("share-sentence", ({ text }) => text === "Ben has everything. Safe to close, if nobody else is coming.");
   const names = (await readdir(elsewhere, { recursive: true })).map((path) => basename(path));
   assert.ok(names.includes("tea.txt") && !names.includes("coffee.txt"), names.join());
   await clear(ana, ben);
