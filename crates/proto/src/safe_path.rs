@@ -7,8 +7,9 @@
 //! Symlinks and what already lies on the disk are not decided here.
 
 use std::fmt;
+use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use thiserror::Error;
 use unicode_normalization::UnicodeNormalization;
 
@@ -23,9 +24,10 @@ pub const MAX_PATH_BYTES: usize = 4096;
 
 /// A relative path of one or more components, none of which can lead anywhere but
 /// down. Written, ordered and serialised as its components with `/` between them.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct SafePath(String);
+/// Clones share the text.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(try_from = "String")]
+pub struct SafePath(Arc<str>);
 
 impl SafePath {
     /// Reads components separated by `/`.
@@ -35,7 +37,7 @@ impl SafePath {
     /// The first rule that the path breaks.
     pub fn parse(text: &str) -> Result<SafePath, PathError> {
         check(text)?;
-        Ok(SafePath(text.to_owned()))
+        Ok(SafePath(text.into()))
     }
 
     /// The whole path, with `/` between the components.
@@ -56,7 +58,7 @@ impl SafePath {
     /// The path without its last component; `None` when it has but one.
     pub fn parent(&self) -> Option<SafePath> {
         let (parent, _) = self.split_last();
-        parent.map(|parent| SafePath(parent.to_owned()))
+        parent.map(|parent| SafePath(parent.into()))
     }
 
     fn split_last(&self) -> (Option<&str>, &str) {
@@ -105,13 +107,19 @@ impl TryFrom<String> for SafePath {
 
     fn try_from(text: String) -> Result<SafePath, PathError> {
         check(&text)?;
-        Ok(SafePath(text))
+        Ok(SafePath(text.into()))
+    }
+}
+
+impl Serialize for SafePath {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
     }
 }
 
 impl From<SafePath> for String {
     fn from(path: SafePath) -> String {
-        path.0
+        path.as_str().to_owned()
     }
 }
 
