@@ -152,8 +152,13 @@ struct List {
 impl List {
     fn open(secret: &InviteSecret, signed: Arc<SignedManifest>) -> Result<List, FetchError> {
         let manifest = signed.open(secret)?;
-        let pieces = PieceMap::of(&manifest).ok_or(FetchError::TooManyPieces)?;
-        Ok(List {
+        List::of(manifest, signed).ok_or(FetchError::TooManyPieces)
+    }
+
+    /// `None` for more pieces than can be numbered.
+    fn of(manifest: Manifest, signed: Arc<SignedManifest>) -> Option<List> {
+        let pieces = PieceMap::of(&manifest)?;
+        Some(List {
             hash: manifest.outline(),
             whole: manifest.is_whole(),
             signed,
@@ -231,6 +236,24 @@ impl Fetch {
             FetchError::Manifest(error) => error,
             _ => ManifestError::TooLarge,
         })?;
+        let mut fetch = Fetch::new(secret, seed);
+        fetch.adopt(list);
+        Ok(fetch)
+    }
+
+    /// A fetch of what one shares oneself: `signed` is the manifest, signed with the
+    /// share's key.
+    ///
+    /// # Errors
+    ///
+    /// `TooLarge` for more pieces than can be numbered.
+    pub fn own(
+        secret: InviteSecret,
+        manifest: Manifest,
+        signed: SignedManifest,
+        seed: u64,
+    ) -> Result<Fetch, ManifestError> {
+        let list = List::of(manifest, Arc::new(signed)).ok_or(ManifestError::TooLarge)?;
         let mut fetch = Fetch::new(secret, seed);
         fetch.adopt(list);
         Ok(fetch)

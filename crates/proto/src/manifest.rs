@@ -242,11 +242,13 @@ impl Manifest {
     /// `TooLarge` when that would be more than [`MAX_MANIFEST_BYTES`].
     pub fn encode(&self) -> Result<Vec<u8>, ManifestError> {
         let body = (self.name.as_str(), self.edition, self.entries.as_slice());
-        let bytes =
+        let mut bytes =
             postcard::to_extend(&body, vec![VERSION]).map_err(|_| ManifestError::Malformed)?;
         if bytes.len() > MAX_MANIFEST_BYTES {
             return Err(ManifestError::TooLarge);
         }
+        // It is kept for as long as the share.
+        bytes.shrink_to_fit();
         Ok(bytes)
     }
 

@@ -105,7 +105,7 @@ pub(crate) fn start(context: Arc<Context>, stored: StoredShare) -> mpsc::Sender<
         stored,
         view,
         swarm,
-        manifest: None,
+        offered: false,
         claimed: None,
         lost: false,
         preparing: None,
@@ -122,7 +122,8 @@ struct Share {
     stored: StoredShare,
     view: ShareView,
     swarm: Swarm,
-    manifest: Option<Arc<Manifest>>,
+    /// A list was made, which the swarm has.
+    offered: bool,
     /// For one person: whose it is, from accepting on.
     claimed: Option<DeviceId>,
     /// A file could not be read since the list was offered.
@@ -193,7 +194,7 @@ impl Share {
             }
             Command::Settings => self.swarm.set_paused(self.stored.paused),
             Command::Entries(part, answer) => {
-                let manifest = self.manifest.as_ref();
+                let manifest = self.manifest();
                 let entries = manifest.map(|manifest| entries(manifest, part));
                 let missing = || Problem::out_of_turn("the files are still being read");
                 let _ = answer.send(entries.ok_or_else(missing));
@@ -356,18 +357,18 @@ impl Share {
         self.view.skipped_total = skipped.total;
         // Before it is offered, the list may be here from a member that was quicker.
         let before = self.swarm.fetch().signed();
-        let before = before.filter(|_| self.manifest.is_some());
+        let before = before.filter(|_| self.offered);
         let same = before.is_some_and(|before| before.bytes == signed.bytes);
         if same && !std::mem::take(&mut self.lost) {
             return;
         }
         // Who came early waits for the first list; another one is for those who
         // come back.
-        if self.manifest.replace(Arc::new(manifest)).is_some() {
+        if std::mem::replace(&mut self.offered, true) {
             self.swarm.unlist();
         }
         let one_person = self.view.audience == Audience::OnePerson;
-        if let Err(error) = self.swarm.list(signed, shelf, one_person) {
+        if let Err(error) = self.swarm.list(manifest, signed, shelf, one_person) {
             let problem = Problem::state("offer the list", error);
             self.view.state = ShareState::Failed { problem };
         }
@@ -378,8 +379,7 @@ impl Share {
     fn complete(&mut self, listed: Listed) {
         self.view.skipped = listed.skipped.named;
         self.view.skipped_total = listed.skipped.total;
-        self.manifest = Some(Arc::new(listed.manifest));
-        if let Err(error) = self.swarm.complete_list(listed.signed) {
+        if let Err(error) = self.swarm.complete_list(listed.manifest, listed.signed) {
             let problem = Problem::state("offer the list", error);
             self.view.state = ShareState::Failed { problem };
         }
@@ -447,10 +447,15 @@ impl Share {
         self.claimed = self.claimed.filter(|claimed| *claimed != device);
     }
 
+    /// The list, once it is offered.
+    fn manifest(&self) -> Option<&Manifest> {
+        let manifest = self.swarm.fetch().manifest();
+        manifest.filter(|_| self.offered).map(|list| &**list)
+    }
+
     fn unavailable(&mut self, entry: u32, reason: &str) {
         let Some(entry) = self
-            .manifest
-            .as_ref()
+            .manifest()
             .and_then(|manifest| manifest.entries().get(entry as usize))
         else {
             return;

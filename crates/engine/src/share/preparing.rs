@@ -43,6 +43,13 @@ pub(super) struct Listed {
     pub(super) skipped: Skipped,
 }
 
+/// What the lists after an opening one have in common with it.
+#[derive(Clone, Copy)]
+struct Opening {
+    edition: u64,
+    outline: [u8; 32],
+}
+
 /// Finds and hashes the files of a share, and tells how it goes but for the end, which it
 /// gives; nothing if it was cancelled. Blocking.
 pub(super) fn prepare(
@@ -65,16 +72,19 @@ pub(super) fn prepare(
     });
     let id = stored.key.secret().id();
     let known = store.share_files(&id).unwrap_or_default();
-    let mut opening: Option<Manifest> = None;
+    let mut opening: Option<Opening> = None;
     let offered = source::hash(found, known, hashing, |news| {
         match news {
             News::Opening(offered) => {
                 let listed = list(stored, store, offered, None)?;
-                opening = Some(listed.manifest.clone());
+                opening = Some(Opening {
+                    edition: listed.manifest.edition(),
+                    outline: listed.manifest.outline(),
+                });
                 tell(Prepared::Opening(Box::new(listed)));
             }
             News::Pieces { first, hashes } => {
-                let outline = opening.as_ref().map(Manifest::outline).unwrap_or_default();
+                let outline = opening.map_or([0; 32], |opening| opening.outline);
                 let signed = SignedHashes::sign(&stored.key, &outline, first, hashes);
                 tell(Prepared::Pieces(signed));
             }
@@ -116,7 +126,7 @@ fn list(
     stored: &StoredShare,
     store: &Store,
     offered: Offered,
-    opening: Option<Manifest>,
+    opening: Option<Opening>,
 ) -> Result<Listed, Problem> {
     let too_much = |error: String| {
         Problem::new(
@@ -138,7 +148,7 @@ fn list(
     let id = stored.key.secret().id();
     let (listed, kept) = match opening {
         // What was hashed since is written down already.
-        Some(opening) => (sign(stored, manifest, opening.edition()), Ok(())),
+        Some(opening) => (sign(stored, manifest, opening.edition), Ok(())),
         None => (
             latest(stored, store, manifest),
             store.put_share_files(&id, &hashed),

@@ -84,7 +84,7 @@ impl Sink {
         }
         let whole = self.whole.iter();
         let twins: HashMap<Root, PathBuf> = whole
-            .filter_map(|(entry, path)| Some((self.root(*entry)?, path.clone())))
+            .filter_map(|(entry, path)| Some((self.root(*entry)?, path.to_path_buf())))
             .collect();
         let mut found = Found::default();
         for (_, size) in sizes {
@@ -114,7 +114,7 @@ impl Sink {
         if wanted.values().flatten().all(|file| file.lacking == 0) {
             return candidates;
         }
-        seen.extend(self.whole.values().cloned());
+        seen.extend(self.whole.values().map(|path| path.to_path_buf()));
         let mut folders = vec![self.plan.root.clone()];
         let mut walked = 0;
         while let Some(folder) = folders.pop() {

@@ -261,14 +261,14 @@ impl Sink {
         // Read back after a restart of the computer, it is on the disk.
         let settled = self.record.knows_boot()
             && self.left.get(&entry).is_some_and(|row| {
-                row.path == alike.path
+                *row.path == *alike.path
                     && row.stamp.still(alike.stamp)
                     && !self.record.survived(row.boot.as_deref())
             });
         self.keep(entry, &alike.path, alike.stamp, &alike.hashes);
         self.record.add_whole(StoredFile {
             entry,
-            path: alike.path.clone(),
+            path: alike.path.as_path().into(),
             stamp: alike.stamp,
             held: Held::all(piece_count(alike.hashes.size())),
             hashes: Arc::clone(&alike.hashes).into(),

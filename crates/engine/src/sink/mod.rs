@@ -90,7 +90,7 @@ pub(crate) enum Done {
     /// The piece does not verify.
     Rejected { piece: PieceRef },
     /// A file has its final name.
-    Whole { entry: u32, path: PathBuf },
+    Whole { entry: u32, path: Arc<Path> },
     /// It cannot go on; what is here is kept.
     Failed(Problem),
     /// `Finish` is done. `all`: every file of the share is here, not only those
@@ -159,7 +159,7 @@ struct Sink {
     unfinished: HashMap<u32, Unfinished>,
     handles: Handles,
     /// Files with their final names.
-    whole: HashMap<u32, PathBuf>,
+    whole: HashMap<u32, Arc<Path>>,
     /// Files that were whole by the record, whose content is in doubt.
     left: HashMap<u32, StoredFile>,
     record: Record,

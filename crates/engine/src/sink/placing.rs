@@ -55,7 +55,7 @@ impl Sink {
             place(path, &hashes)
         });
         let moved = moved.map_err(|e| Problem::disk(&folder.join(name.file_name()), &e))?;
-        let path = moved.path.clone();
+        let path = Arc::clone(&moved.path);
         self.whole.insert(entry, path.clone());
         if let Some(stamp) = moved.stamp {
             self.record.add_whole(StoredFile {
@@ -76,9 +76,10 @@ impl Sink {
     pub(super) fn keep(&mut self, entry: u32, path: &Path, stamp: Stamp, hashes: &FileHashes) {
         self.unfinished.remove(&entry);
         self.handles.close(entry);
-        self.whole.insert(entry, path.to_owned());
+        let path: Arc<Path> = path.into();
+        self.whole.insert(entry, Arc::clone(&path));
         let place = Place {
-            path: path.to_owned(),
+            path,
             size: hashes.size(),
             stamp: Some(stamp),
             hashes: hashes.pieces().into(),
@@ -103,7 +104,7 @@ impl Sink {
     /// final name, or at the numbered one that it got because something else had
     /// that. No link is followed, and only files of the right size are named.
     pub(super) fn standing(&mut self, entry: u32, size: u64) -> Vec<PathBuf> {
-        let left = self.left.get(&entry).map(|row| row.path.clone());
+        let left = self.left.get(&entry).map(|row| row.path.to_path_buf());
         let name = &self.names[entry as usize];
         let parents = name.parent();
         let parents = parents.iter().flat_map(SafePath::components);
@@ -158,7 +159,7 @@ impl Sink {
 fn place(path: PathBuf, hashes: &FileHashes) -> io::Result<Place> {
     Ok(Place {
         stamp: Some(Stamp::of(&fs::symlink_metadata(&path)?)),
-        path,
+        path: path.into(),
         size: hashes.size(),
         hashes: hashes.pieces().into(),
     })

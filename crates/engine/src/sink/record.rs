@@ -5,7 +5,8 @@
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Done, Sink};
@@ -30,7 +31,7 @@ pub(super) struct Record {
     log: bool,
     written: Option<Instant>,
     /// Files that were written to and may be in the system's memory only.
-    unsettled: Vec<(u32, PathBuf, Stamp)>,
+    unsettled: Vec<(u32, Arc<Path>, Stamp)>,
     /// A failure was told already.
     failed: bool,
 }
@@ -88,13 +89,13 @@ impl Record {
         self.touched.remove(&file.entry);
         if file.boot.is_some() {
             self.unsettled
-                .push((file.entry, file.path.clone(), file.stamp));
+                .push((file.entry, Arc::clone(&file.path), file.stamp));
         }
         self.whole.push(file);
     }
 
     /// A file that was written down already may be in the system's memory only.
-    pub(super) fn add_unsettled(&mut self, entry: u32, path: PathBuf, stamp: Stamp) {
+    pub(super) fn add_unsettled(&mut self, entry: u32, path: Arc<Path>, stamp: Stamp) {
         self.unsettled.push((entry, path, stamp));
     }
 

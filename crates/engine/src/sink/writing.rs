@@ -18,7 +18,7 @@ use crate::source::{Place, Stamp};
 
 /// A file some of whose pieces may be here.
 pub(super) struct Unfinished {
-    pub(super) path: PathBuf,
+    pub(super) path: Arc<Path>,
     pub(super) hashes: Proof,
     pub(super) held: Held,
     /// As this sink left it; `None` before it was ever opened.
@@ -33,7 +33,7 @@ impl Unfinished {
     pub(super) fn new(path: PathBuf, hashes: Proof) -> Self {
         let held = Held::none(piece_count(hashes.size()));
         Unfinished {
-            path,
+            path: path.into(),
             hashes,
             held,
             stamp: None,

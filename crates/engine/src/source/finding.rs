@@ -3,7 +3,8 @@
 
 use std::fs::{self, Metadata};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use passalong_proto::manifest::MAX_ENTRIES;
@@ -40,7 +41,7 @@ impl Skipped {
 #[derive(Clone, Debug)]
 pub(super) struct Found {
     pub(super) path: SafePath,
-    pub(super) local: PathBuf,
+    pub(super) local: Arc<Path>,
     pub(super) stamp: Stamp,
     pub(super) folder: bool,
 }
@@ -129,7 +130,7 @@ fn walk(
             found.bytes = found.bytes.saturating_add(metadata.len());
             found.entries.push(Found {
                 path,
-                local,
+                local: local.into(),
                 stamp: Stamp::of(&metadata),
                 folder: false,
             });
@@ -143,7 +144,7 @@ fn walk(
             };
             found.entries.push(Found {
                 path: path.clone(),
-                local,
+                local: local.into(),
                 stamp: Stamp::of(&metadata),
                 folder: true,
             });

@@ -6,7 +6,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -31,7 +31,7 @@ const NAP: Duration = Duration::from_millis(20);
 pub(crate) struct Hashed {
     /// Its place in the manifest.
     pub(crate) entry: u32,
-    pub(crate) path: PathBuf,
+    pub(crate) path: Arc<Path>,
     /// Size and time that it had.
     pub(crate) stamp: Stamp,
     pub(crate) root: Root,
@@ -46,7 +46,8 @@ pub(crate) struct Offered {
     /// The files of `entries`.
     pub(crate) shelf: Arc<Shelf>,
     pub(crate) skipped: Skipped,
-    /// What to remember, so that the next time is quick.
+    /// What to remember, so that the next time is quick, but for what was told of
+    /// as it was hashed.
     pub(crate) hashed: Vec<Hashed>,
 }
 
@@ -219,7 +220,6 @@ fn hash_run(found: &Found, job: &Job, buffer: &mut [u8], progress: &HashProgress
 #[allow(clippy::unwrap_used)]
 mod tests {
     use std::fs;
-    use std::path::Path;
 
     use passalong_proto::manifest::Content;
     use passalong_proto::wire::PieceRef;
@@ -313,6 +313,15 @@ mod tests {
         (told, offered.unwrap())
     }
 
+    /// The files that were told of as they were hashed.
+    fn files(told: &[News]) -> impl Iterator<Item = &Hashed> {
+        let files = told.iter().map(|news| match news {
+            News::Files(files) => files.as_slice(),
+            News::Opening(_) | News::Pieces { .. } => &[],
+        });
+        files.flatten()
+    }
+
     fn contents(entries: &[Entry]) -> Vec<Option<Content>> {
         entries.iter().map(Entry::content).collect()
     }
@@ -321,31 +330,30 @@ mod tests {
     fn what_takes_long_is_told_before_it_is_hashed_and_then_piece_by_piece() {
         let dir = tempfile::tempdir().unwrap();
         let (told, offered) = offer_slowly(dir.path(), || {});
-        let mut told = told.into_iter();
-        let Some(News::Opening(opening)) = told.next() else {
+        let Some(News::Opening(opening)) = told.first() else {
             panic!("nothing was told first")
         };
         let hashing = Some(Content::Hashing);
         assert_eq!(contents(&opening.entries), [None, hashing, hashing]);
+        assert!(opening.hashed.is_empty() && offered.hashed.is_empty());
         let mut hashes = Vec::new();
-        for news in told {
+        for news in &told {
             if let News::Pieces {
                 first,
                 hashes: more,
             } = news
             {
-                assert_eq!(first as usize, hashes.len());
-                hashes.extend(more);
+                assert_eq!(*first as usize, hashes.len());
+                hashes.extend(more.iter().copied());
             }
         }
-        let hashed = offered
-            .hashed
-            .iter()
-            .flat_map(|file| file.hashes.iter().copied());
+        let mut files: Vec<_> = files(&told).collect();
+        files.sort_by_key(|file| file.entry);
+        let hashed = files.iter().flat_map(|file| file.hashes.iter().copied());
         assert_eq!(hashes, hashed.collect::<Vec<_>>());
         assert_eq!(hashes.len(), 4);
-        let roots = roots(&offered).into_iter();
-        let hashed: Vec<_> = roots.map(|root| Some(Content::Hashed(root))).collect();
+        let hashed = files.iter().map(|file| Some(Content::Hashed(file.root)));
+        let hashed: Vec<_> = hashed.collect();
         assert_eq!(contents(&offered.entries)[1..], hashed);
         // The shelf that was told of is the one that is filled.
         assert_eq!(opening.shelf.hashes(2).unwrap().len(), 2);
@@ -360,8 +368,9 @@ mod tests {
         });
         let contents = contents(&offered.entries);
         assert_eq!(contents[1], Some(Content::Lost));
-        let root = roots(&offered)[0];
-        assert_eq!(contents[2], Some(Content::Hashed(root)));
+        let kept: Vec<_> = files(&told).collect();
+        assert_eq!(kept.iter().map(|file| file.entry).collect::<Vec<_>>(), [2]);
+        assert_eq!(contents[2], Some(Content::Hashed(kept[0].root)));
         assert_eq!(
             offered.skipped.named[0].path,
             format!("{}/a", offered.entries[0].path)

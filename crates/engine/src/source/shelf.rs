@@ -6,7 +6,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use passalong_proto::tree::{PIECE_LEN, PieceHash, hash_count, piece_len};
@@ -17,7 +17,7 @@ use super::Stamp;
 /// Where a file can be read.
 #[derive(Debug)]
 pub(crate) struct Place {
-    pub(crate) path: PathBuf,
+    pub(crate) path: Arc<Path>,
     /// Bytes that the file has when it is whole.
     pub(crate) size: u64,
     /// What it was when it was hashed; `None` for a file that is being written.
@@ -183,15 +183,13 @@ impl Open {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
 
     const PIECE: usize = PIECE_LEN as usize;
 
     fn place(path: &Path, stamp: bool) -> Place {
         Place {
-            path: path.to_owned(),
+            path: path.into(),
             size: 2 * PIECE_LEN,
             stamp: stamp.then(|| Stamp::of(&fs::metadata(path).unwrap())),
             hashes: Arc::new([PieceHash([1; 32]), PieceHash([2; 32])]),
@@ -238,7 +236,7 @@ mod tests {
             fs::rename(&old, &new)?;
             Ok(place(&new, true))
         });
-        assert_eq!(moved.unwrap().path, new);
+        assert_eq!(*moved.unwrap().path, *new);
         for mut reader in [open, Reader::default()] {
             assert_eq!(shelf.read(&mut reader, piece(1)), Ok(vec![2; PIECE]));
         }

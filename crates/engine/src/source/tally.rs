@@ -65,10 +65,10 @@ impl Tally {
     pub(super) fn new(found: Arc<[Found]>, recorded: Vec<Hashed>, skipped: Skipped) -> Tally {
         let recorded: HashMap<&Path, &Hashed> = recorded
             .iter()
-            .map(|hashed| (hashed.path.as_path(), hashed))
+            .map(|hashed| (&*hashed.path, hashed))
             .collect();
         let state = |item: &Found| {
-            let known = recorded.get(item.local.as_path());
+            let known = recorded.get(&*item.local);
             match known.filter(|known| known.stamp.still(item.stamp)) {
                 _ if item.folder => State::Folder,
                 Some(known) => State::Hashed(known.root, Arc::clone(&known.hashes)),
@@ -174,8 +174,9 @@ impl Tally {
                 item.state = State::Failed(unreadable(&error));
             }
         }
-        self.settle();
-        self.list()
+        let shelf = self.settle();
+        let hashed = self.records();
+        self.list(shelf, hashed)
     }
 
     /// Gives every file and folder its place, but for those that failed.
@@ -206,29 +207,43 @@ impl Tally {
     }
 
     /// The entries as they are known now.
-    fn list(&mut self) -> Offered {
-        let shelf = self.settle();
+    fn list(&mut self, shelf: Arc<Shelf>, hashed: Vec<Hashed>) -> Offered {
         let items = self.items.iter().zip(&*self.found);
-        let entries = items.clone().filter(|(item, _)| item.entry.is_some());
+        let listed = items.filter(|(item, _)| item.entry.is_some());
+        let mut entries = Vec::with_capacity(self.items.len());
+        entries.extend(listed.map(|(item, found)| item.listed(found)));
         Offered {
-            entries: entries.map(|(item, found)| item.listed(found)).collect(),
+            entries,
             shelf,
             skipped: self.skipped.clone(),
-            hashed: items
-                .filter_map(|(item, found)| item.record(found))
-                .collect(),
+            hashed,
         }
     }
 
-    /// What can be offered when nothing more comes.
+    /// What is to be kept of all files that are hashed.
+    fn records(&self) -> Vec<Hashed> {
+        let items = self.items.iter().zip(&*self.found);
+        items
+            .filter_map(|(item, found)| item.record(found))
+            .collect()
+    }
+
+    /// What can be offered when nothing more comes. Of files that were told of as
+    /// they were hashed there is no record once more.
     pub(super) fn offered(mut self) -> Offered {
+        let told = self.shelf.is_some();
         let lost = self.items.iter().zip(&*self.found);
         for (item, found) in lost.filter(|(item, _)| item.entry.is_some()) {
             if let State::Failed(reason) = item.state {
                 self.skipped.add(found.path.to_string(), reason);
             }
         }
-        self.list()
+        let shelf = self.settle();
+        let hashed = match told {
+            true => Vec::new(),
+            false => self.records(),
+        };
+        self.list(shelf, hashed)
     }
 
     fn tell_pieces<E>(&mut self, tell: &mut impl FnMut(News) -> Result<(), E>) -> Result<(), E> {
@@ -346,7 +361,7 @@ impl Item {
         };
         Some(Hashed {
             entry: self.entry?,
-            path: found.local.clone(),
+            path: Arc::clone(&found.local),
             stamp: found.stamp,
             root: *root,
             hashes: Arc::clone(hashes),
@@ -356,7 +371,7 @@ impl Item {
     /// Where the file can be read.
     fn place(&self, found: &Found) -> Place {
         Place {
-            path: found.local.clone(),
+            path: Arc::clone(&found.local),
             size: found.stamp.size(),
             stamp: Some(found.stamp),
             hashes: match &self.state {

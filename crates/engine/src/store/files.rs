@@ -1,7 +1,7 @@
 //! What of a download is on disk: for each file where it is, which of its
 //! pieces were verified, and how it was left.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use passalong_proto::tree::{FileHashes, piece_count};
@@ -22,7 +22,7 @@ pub(crate) struct StoredFile {
     /// Its place in the manifest.
     pub(crate) entry: u32,
     /// Where it was when this was written down.
-    pub(crate) path: PathBuf,
+    pub(crate) path: Arc<Path>,
     /// What its size and time were then.
     pub(crate) stamp: Stamp,
     /// What it is verified with.
@@ -166,7 +166,7 @@ fn parse_file(row: &Row<'_>) -> Option<StoredFile> {
     };
     Some(StoredFile {
         entry: row.get(0).ok()?,
-        path: decode_path(&row.get::<_, Vec<u8>>(1).ok()?)?,
+        path: decode_path(&row.get::<_, Vec<u8>>(1).ok()?)?.into(),
         stamp: decode_stamp(row.get(2).ok()?, row.get(3).ok()?)?,
         hashes: match root.is_empty() {
             true => Proof::Signed(length),

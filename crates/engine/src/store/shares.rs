@@ -137,7 +137,7 @@ fn parse_hashed(row: &Row<'_>) -> Option<Hashed> {
     };
     sound.then_some(Hashed {
         entry: row.get(0).ok()?,
-        path: decode_path(&row.get::<_, Vec<u8>>(1).ok()?)?,
+        path: decode_path(&row.get::<_, Vec<u8>>(1).ok()?)?.into(),
         stamp,
         root,
         hashes: hashes.into(),

@@ -125,7 +125,7 @@ fn file(entry: u32, pieces: usize) -> StoredFile {
     held.insert(0);
     StoredFile {
         entry,
-        path: PathBuf::from(format!("/somewhere/{entry}.part")),
+        path: Path::new(&format!("/somewhere/{entry}.part")).into(),
         stamp: Stamp::new(5, Some(1_700_000_000_123_456_789)),
         hashes: hashes(pieces).into(),
         held,
@@ -310,7 +310,7 @@ fn hashes_of_shared_files_are_kept_until_others_take_their_place() {
         let hashes = hashes(pieces);
         Hashed {
             entry,
-            path: PathBuf::from(format!("/a/{entry}")),
+            path: Path::new(&format!("/a/{entry}")).into(),
             stamp: Stamp::new(hashes.size(), Some(4)),
             root: hashes.root(),
             hashes: hashes.pieces().into(),
@@ -417,7 +417,7 @@ fn rows_that_make_no_sense_are_passed_over() {
     }
     let hashed = Hashed {
         entry: 0,
-        path: PathBuf::from("/a"),
+        path: Path::new("/a").into(),
         stamp: Stamp::new(hashes(2).size(), Some(4)),
         root: hashes(2).root(),
         hashes: hashes(2).pieces().into(),

@@ -118,12 +118,13 @@ impl Swarm {
     /// A list of one's own share is ready. What it vouches for is held.
     pub(crate) fn list(
         &mut self,
+        manifest: Manifest,
         signed: SignedManifest,
         shelf: Arc<Shelf>,
         one_person: bool,
     ) -> Result<(), ManifestError> {
         let seed = u64::from_le_bytes(crate::random());
-        let mut fetch = Fetch::restore(self.invite.secret, signed, seed)?;
+        let mut fetch = Fetch::own(self.invite.secret, manifest, signed, seed)?;
         let entries = fetch.manifest().map_or(&[][..], |m| m.entries());
         let hashed = (0u32..).zip(entries);
         let hashed: Vec<u32> = hashed
@@ -156,9 +157,13 @@ impl Swarm {
     }
 
     /// The whole list of one's own share, after an opening one.
-    pub(crate) fn complete_list(&mut self, signed: SignedManifest) -> Result<(), ManifestError> {
+    pub(crate) fn complete_list(
+        &mut self,
+        manifest: Manifest,
+        signed: SignedManifest,
+    ) -> Result<(), ManifestError> {
         self.tell_gained();
-        match self.fetch.complete_with(signed)? {
+        match self.fetch.complete_with(manifest, signed)? {
             Some(FetchEvent::Completed) => self.list_completed(),
             Some(_) | None => return Err(ManifestError::Malformed),
         }

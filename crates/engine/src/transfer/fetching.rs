@@ -216,7 +216,7 @@ impl Transfer {
                     path: shown.display().to_string(),
                     bytes,
                 });
-                self.first_file.get_or_insert(path);
+                self.first_file.get_or_insert_with(|| path.to_path_buf());
             }
             Some(Done::Failed(problem)) => {
                 if self.was_done {

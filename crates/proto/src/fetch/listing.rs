@@ -133,9 +133,11 @@ impl Listing {
         if incoming.got < incoming.length {
             return Ok(None);
         }
-        let State::Coming(incoming) = std::mem::replace(&mut self.state, State::Idle) else {
+        let State::Coming(mut incoming) = std::mem::replace(&mut self.state, State::Idle) else {
             return Ok(None);
         };
+        // It is kept for as long as the transfer.
+        incoming.bytes.shrink_to_fit();
         Ok(std::mem::take(&mut self.kept).then_some(SignedManifest {
             public_key: incoming.public_key,
             signature: incoming.signature,

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use crate::manifest::{Content, Entry, ManifestError, SignedManifest};
+use crate::manifest::{Content, Entry, Manifest, ManifestError, SignedManifest};
 use crate::serve::Violation;
 use crate::signed_hashes::SignedHashes;
 use crate::tree::PieceHash;
@@ -29,20 +29,18 @@ impl Fetch {
         }
     }
 
-    /// Takes over the whole list that follows the one that is here, as its sharer made it.
-    /// `None` if it does not follow that one, or that one is whole.
+    /// Takes over the whole list that follows the one that is here, as one made and
+    /// signed it oneself. `None` if it does not follow that one, or that one is whole.
     ///
     /// # Errors
     ///
-    /// As for [`Fetch::restore`].
+    /// As for [`Fetch::own`].
     pub fn complete_with(
         &mut self,
+        manifest: Manifest,
         signed: SignedManifest,
     ) -> Result<Option<FetchEvent>, ManifestError> {
-        let list = List::open(&self.secret, Arc::new(signed)).map_err(|error| match error {
-            FetchError::Manifest(error) => error,
-            _ => ManifestError::TooLarge,
-        })?;
+        let list = List::of(manifest, Arc::new(signed)).ok_or(ManifestError::TooLarge)?;
         let here = self.list.as_ref();
         let follows = here.is_some_and(|here| here.hash == list.hash && !here.whole && list.whole);
         Ok(follows.then(|| self.complete(list)))

@@ -256,7 +256,7 @@ impl Running<'_> {
             loop {
                 match self.results.blocking_recv().unwrap() {
                     Done::Stored { .. } => break,
-                    Done::Whole { path, .. } => whole.push(path),
+                    Done::Whole { path, .. } => whole.push(path.to_path_buf()),
                     other => panic!("{other:?}"),
                 }
             }
