@@ -280,12 +280,13 @@ mod tests {
     fn hearsay_does_not_undo_what_somebody_said_themselves() {
         let device = DeviceKey::from_seed([1; 32]).public();
         let name = DeviceName::new("Ben");
-        let ends: [(fn(&mut People, DeviceId), PersonState); 3] = [
-            (People::complete, PersonState::Complete),
-            (People::declined, PersonState::Declined),
-            (People::cancelled, PersonState::Cancelled),
+        let ends = [People::complete, People::declined, People::cancelled];
+        let states = [
+            PersonState::Complete,
+            PersonState::Declined,
+            PersonState::Cancelled,
         ];
-        for (end, state) in ends {
+        for (end, state) in ends.into_iter().zip(states) {
             let mut people = People::default();
             let is = |people: &People| people.views()[0].state;
             people.connected(device, &name, Route::SameNetwork, None);
