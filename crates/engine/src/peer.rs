@@ -277,7 +277,8 @@ impl Peer {
         let (strands, widths) = watch::channel(Vec::new());
         let (losing, lost) = mpsc::unbounded_channel();
         let data = Arc::new(DataLane::new(bulk.clone()));
-        let lanes = lane::Sender::new(Arc::clone(&data), widths, quic.clone());
+        let expects_quic = ways.quic && !matches!(route, Route::Relayed | Route::Carried);
+        let lanes = lane::Sender::new(Arc::clone(&data), widths, quic.clone(), expects_quic);
         let own = Control {
             queue,
             queued: Arc::clone(&queued),
@@ -302,7 +303,7 @@ impl Peer {
                 control: own.clone(),
                 data,
                 quic,
-                expects_quic: has_quic && route != Route::Relayed,
+                expects_quic,
                 manner: manner.clone(),
                 strands,
                 lost: losing.clone(),

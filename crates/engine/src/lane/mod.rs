@@ -26,7 +26,7 @@ use bytes::Bytes;
 use passalong_proto::lanes::{LaneKind, Lanes};
 use passalong_proto::wire::PieceRef;
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 pub(crate) use self::data::DataLane;
 use self::data::Wanted;
@@ -43,6 +43,9 @@ pub(crate) const DATA_CHANNEL: u32 = 0;
 
 /// A pause between two pieces that is longer than this is not the lane's doing.
 const REST: Duration = Duration::from_secs(3);
+/// How long after a link was made its first pieces wait for QUIC, which comes up within
+/// some round trips. What was begun on the data channel is finished there.
+const HEAD_START: Duration = Duration::from_millis(500);
 
 /// A piece to be sent.
 pub(crate) type Piece = (PieceRef, Bytes);
@@ -92,6 +95,8 @@ pub(crate) struct Sender {
     /// The QUIC lane that `choice` knows of.
     known: Option<QuicLane>,
     mark: Option<Mark>,
+    /// Until when the first pieces wait for QUIC.
+    head_start: Option<Instant>,
 }
 
 /// When something was sent last, on what, and what was delivered there by then.
@@ -131,6 +136,13 @@ pub(crate) struct Outcome {
     sent: Sent,
 }
 
+impl Outcome {
+    /// Whether the way was QUIC.
+    pub(crate) fn was_quic(&self) -> bool {
+        matches!(self.lane, Through::Quic(_))
+    }
+}
+
 /// What to do after an [`Outcome`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
@@ -143,6 +155,11 @@ pub(crate) enum Next {
 }
 
 impl Way {
+    /// Whether it is QUIC.
+    pub(crate) fn is_quic(&self) -> bool {
+        matches!(self.lane, Through::Quic(_))
+    }
+
     /// Sends pieces. `told` hears of each as [`Lane::send`] says.
     pub(crate) async fn send(
         self,
@@ -157,12 +174,16 @@ impl Way {
 }
 
 impl Sender {
+    /// The lanes of a link that was just made; `expects_quic` says whether QUIC may come
+    /// up.
     pub(crate) fn new(
         data: Arc<DataLane>,
         strands: watch::Receiver<Vec<Arc<Strand>>>,
         quic: watch::Receiver<Option<QuicLane>>,
+        expects_quic: bool,
     ) -> Sender {
         Sender {
+            head_start: expects_quic.then(|| Instant::now() + HEAD_START),
             data,
             strands,
             quic,
@@ -172,23 +193,35 @@ impl Sender {
         }
     }
 
-    /// How many ways there are to send on at the same time.
-    pub(crate) fn width(&mut self) -> usize {
+    /// Whether there is a way for more, while so many batches are on their way on QUIC
+    /// and on data channels. QUIC does not wait for what was begun elsewhere.
+    pub(crate) fn has_room(&mut self, on_quic: usize, on_data: usize) -> bool {
         match self.kind() {
-            LaneKind::Quic => 1,
-            LaneKind::DataChannel => 1 + self.strands.borrow_and_update().len(),
+            LaneKind::Quic => on_quic == 0,
+            LaneKind::DataChannel => on_quic + on_data < 1 + self.strands.borrow_and_update().len(),
         }
     }
 
-    /// Resolves when [`Sender::width`] may have changed.
+    /// Resolves when [`Sender::has_room`] may have changed.
     pub(crate) async fn widened(&mut self) {
-        if self.strands.changed().await.is_err() {
-            std::future::pending::<()>().await;
+        async fn changed<T>(receiver: &mut watch::Receiver<T>) {
+            if receiver.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+        tokio::select! {
+            () = changed(&mut self.strands) => {}
+            () = changed(&mut self.quic) => self.renew(),
         }
     }
 
     /// The best way for the next pieces.
     pub(crate) async fn way(&mut self) -> Way {
+        if let Some(until) = self.head_start.take() {
+            let mut quic = self.quic.clone();
+            // Where it does not come in time, or never will, the data channel carries.
+            let _ = timeout_at(until, quic.wait_for(Option::is_some)).await;
+        }
         if let (LaneKind::Quic, Some(quic)) = (self.kind(), &self.known) {
             return Way {
                 lane: Through::Quic(quic.clone()),
@@ -241,14 +274,19 @@ impl Sender {
 
     fn kind(&mut self) -> LaneKind {
         if self.quic.has_changed().unwrap_or(false) {
-            self.known = self.quic.borrow_and_update().clone();
-            self.choice.quic(self.known.is_some());
-            self.mark = None;
+            self.renew();
         }
         match self.known {
             Some(_) => self.choice.choose(),
             None => LaneKind::DataChannel,
         }
+    }
+
+    /// QUIC came up, or broke.
+    fn renew(&mut self) {
+        self.known = self.quic.borrow_and_update().clone();
+        self.choice.quic(self.known.is_some());
+        self.mark = None;
     }
 
     /// Bytes that the peer has, of all that was ever sent on data channels.
@@ -262,6 +300,10 @@ impl Sender {
     }
 
     fn measure(&mut self, lane: LaneKind, delivered: u64) {
+        // What was begun before another lane took over says nothing of that one.
+        if lane != self.kind() {
+            return;
+        }
         let at = Instant::now();
         let before = self.mark.replace(Mark {
             lane,

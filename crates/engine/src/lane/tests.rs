@@ -5,7 +5,7 @@ mod at_the_port;
 mod moving;
 mod parallel;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -39,6 +39,8 @@ struct Trouble {
     no_quic: AtomicBool,
     /// Nothing but ICE's checks gets through.
     only_checks: AtomicBool,
+    /// Of each datagram that is no check of ICE's, the first that comes is lost.
+    firsts: bool,
     seed: AtomicU64,
 }
 
@@ -70,6 +72,7 @@ async fn bound() -> (Arc<UdpSocket>, SocketAddr) {
 async fn carry(from: Arc<UdpSocket>, to: Arc<UdpSocket>, end: SocketAddr, trouble: Arc<Trouble>) {
     let mut buffer = vec![0; 65_536];
     let mut held: Option<Vec<u8>> = None;
+    let mut seen = HashSet::new();
     loop {
         let Ok((length, _)) = from.recv_from(&mut buffer).await else {
             continue;
@@ -78,7 +81,8 @@ async fn carry(from: Arc<UdpSocket>, to: Arc<UdpSocket>, end: SocketAddr, troubl
         let quic = datagram.first().is_some_and(|first| first & 0x40 != 0);
         let check = datagram.first().is_some_and(|first| *first < 4);
         let stopped = quic && trouble.no_quic.load(Ordering::Relaxed)
-            || !check && trouble.only_checks.load(Ordering::Relaxed);
+            || !check && trouble.only_checks.load(Ordering::Relaxed)
+            || !check && trouble.firsts && seen.insert(datagram.to_vec());
         if stopped || trouble.draw() < trouble.lost {
             continue;
         }
@@ -300,6 +304,11 @@ fn bad_road() -> Trouble {
 async fn pieces_arrive_over_quic_though_datagrams_are_lost_doubled_and_late() {
     let mut pair = linked(bad_road(), true).await;
     has_quic(&mut pair.knocker.lanes).await;
+    assert!(
+        pair.knocker.lanes.has_room(0, 1),
+        "it waits for what was begun before"
+    );
+    assert!(!pair.knocker.lanes.has_room(1, 0));
     let sent = pieces(0..24);
     let mut arrived = Arrived::default();
     tokio::join!(
@@ -321,6 +330,15 @@ async fn pieces_arrive_over_the_data_channel_though_datagrams_are_lost_doubled_a
         arrived.all(&mut pair.knocker, &sent),
     );
     assert_eq!(arrived.lanes, BTreeSet::from([DATA_CHANNEL]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_is_made_though_each_datagram_is_lost_when_it_comes_first() {
+    let trouble = Trouble {
+        firsts: true,
+        ..Trouble::default()
+    };
+    linked(trouble, false).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

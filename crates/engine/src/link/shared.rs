@@ -4,14 +4,20 @@
 //! Whoever reads gets whole batches (GRO), keeps what is its own and hands over the
 //! rest: WebRTC reads while there is no QUIC, QUIC reads while there is. Invariant:
 //! QUIC is given nothing but what came from the address that ICE nominated.
+//!
+//! What a connection begins with is sent twice: while little is on its way, DTLS, SCTP
+//! and QUIC notice after a second at the earliest that something was lost (RFC 6347
+//! §4.2.4, RFC 9260 §16, RFC 9002 §6.2.2), and all know a datagram that they had before.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
-use passalong_proto::datagram::{Kind, keep_quic};
+use passalong_proto::datagram::{Kind, datagrams, keep_quic};
 use tokio::runtime::Handle;
 use webrtc::runtime::{AsyncUdpSocket, RecvMeta, Transmit};
 
@@ -20,6 +26,14 @@ use super::medium::Medium;
 /// Datagrams that may wait for WebRTC while QUIC reads; more are lost, as they
 /// would be in a full socket buffer.
 const MAX_WAITING: usize = 4096;
+
+/// Datagrams of DTLS that are sent twice: the handshakes of DTLS and SCTP, and what is
+/// said until the first pieces flow.
+const TWICE_DTLS: usize = 40;
+/// The same of each connection of QUIC: its handshake.
+const TWICE_QUIC: usize = 12;
+/// How long after the first time. What overflows a queue does so for a while.
+const AGAIN: Duration = Duration::from_millis(25);
 
 /// WebRTC among the readers.
 const WEBRTC: u64 = 0;
@@ -32,6 +46,9 @@ pub(crate) struct SharedSocket {
     local: SocketAddr,
     reactor: Handle,
     sorting: Mutex<Sorting>,
+    /// Datagrams that were sent twice: of DTLS, and of the connection of QUIC.
+    twice_dtls: AtomicUsize,
+    twice_quic: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -59,6 +76,8 @@ impl SharedSocket {
             local,
             reactor: Handle::current(),
             sorting: Mutex::default(),
+            twice_dtls: AtomicUsize::new(0),
+            twice_quic: AtomicUsize::new(0),
         }
     }
 
@@ -75,6 +94,7 @@ impl SharedSocket {
     /// Gives QUIC its datagrams, and the reading, until [`SharedSocket::end_quic`].
     /// Returns what this speaker has to name itself by; none before it has either.
     pub(crate) fn begin_quic(&self, nominated: SocketAddr) -> u64 {
+        self.twice_quic.store(0, Ordering::Relaxed);
         let mut sorting = self.lock();
         sorting.nominated = Some(nominated);
         sorting.speakers += 1;
@@ -134,7 +154,7 @@ impl SharedSocket {
         Poll::Ready(Ok(count))
     }
 
-    /// Sends without waiting. Fails only where there is no room now; what the
+    /// Sends datagrams of QUIC without waiting. Fails only where there is no room now; what the
     /// network refuses counts as lost on the way.
     pub(crate) fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
         match self.medium.try_send(transmit) {
@@ -142,8 +162,42 @@ impl SharedSocket {
                 tracing::trace!(%error, "a datagram was not sent");
                 Ok(())
             }
-            sent => sent,
+            Ok(()) => {
+                self.again(transmit, &self.twice_quic, TWICE_QUIC);
+                Ok(())
+            }
+            no_room => no_room,
         }
+    }
+
+    /// Sends datagrams once more, a little later, as long as fewer than `most` were
+    /// `sent` so.
+    fn again(&self, transmit: &Transmit<'_>, sent: &AtomicUsize, most: usize) {
+        let before = sent.load(Ordering::Relaxed);
+        if before >= most {
+            return;
+        }
+        let stride = transmit.segment_size.unwrap_or(transmit.contents.len());
+        let now = before + datagrams(transmit.contents.len(), stride).count();
+        sent.store(now, Ordering::Relaxed);
+        if now > most {
+            return;
+        }
+        let medium = Arc::clone(&self.medium);
+        let contents: Box<[u8]> = transmit.contents.into();
+        let (destination, ecn) = (transmit.destination, transmit.ecn);
+        let (segment_size, src_ip) = (transmit.segment_size, transmit.src_ip);
+        self.reactor.spawn(async move {
+            tokio::time::sleep(AGAIN).await;
+            // Where there is no room now, the first time has to do.
+            let _ = medium.try_send(&Transmit {
+                destination,
+                ecn,
+                contents: &contents,
+                segment_size,
+                src_ip,
+            });
+        });
     }
 
     /// What carries the datagrams.
@@ -194,7 +248,14 @@ impl AsyncUdpSocket for SharedSocket {
             ready!(self.medium.poll_writable(cx))?;
             match self.medium.try_send(transmit) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                other => return Poll::Ready(other.map(|()| transmit.contents.len())),
+                Err(error) => return Poll::Ready(Err(error)),
+                Ok(()) => {
+                    let first = transmit.contents.first();
+                    if first.is_some_and(|first| Kind::of(*first, false) == Kind::Dtls) {
+                        self.again(transmit, &self.twice_dtls, TWICE_DTLS);
+                    }
+                    return Poll::Ready(Ok(transmit.contents.len()));
+                }
             }
         }
     }

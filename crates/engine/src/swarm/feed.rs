@@ -247,8 +247,9 @@ async fn send(
     fed: &mpsc::UnboundedSender<Fed>,
 ) {
     let mut sending = Batches::new();
+    let mut on_quic = 0;
     loop {
-        let has_room = sending.len() < lanes.width();
+        let has_room = lanes.has_room(on_quic, sending.len() - on_quic);
         tokio::select! {
             batch = batches.recv(), if has_room => {
                 let Some(batch) = batch else {
@@ -259,6 +260,7 @@ async fn send(
                 };
                 if !pieces.is_empty() {
                     let way = lanes.way().await;
+                    on_quic += usize::from(way.is_quic());
                     sending.spawn(dispatch(way, pieces, Arc::clone(context), fed.clone()));
                 }
             }
@@ -266,6 +268,7 @@ async fn send(
                 let Ok((pieces, outcome)) = sent else {
                     return;
                 };
+                on_quic -= usize::from(outcome.was_quic());
                 match lanes.settle(&outcome).await {
                     Next::Others => {
                         for (piece, _) in pieces {
@@ -274,6 +277,7 @@ async fn send(
                     }
                     Next::Again => {
                         let way = lanes.way().await;
+                        on_quic += usize::from(way.is_quic());
                         sending.spawn(dispatch(way, pieces, Arc::clone(context), fed.clone()));
                     }
                     Next::Nothing => return,
